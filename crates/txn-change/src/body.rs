@@ -1,0 +1,227 @@
+//! Bodies: what records, events and answers hold, as canonical bytes stored verbatim with their type and schema version.
+
+use alloc::{
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
+use core::fmt;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A type that can be a body. The pair (`TYPE`, `SCHEMA`) is stored beside the bytes, so that an older version can be lifted when read.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use txn_change::{Body, Document};
+///
+/// #[derive(Serialize, Deserialize, PartialEq, Debug)]
+/// #[serde(deny_unknown_fields)]
+/// struct Note { text: String }
+/// impl Document for Note {
+///     const TYPE: &'static str = "note";
+///     const SCHEMA: u16 = 1;
+/// }
+///
+/// let body = Body::of(&Note { text: "hello".into() })?;
+/// assert_eq!(body.bytes(), br#"{"text":"hello"}"#);
+/// assert_eq!(body.read::<Note>()?, Note { text: "hello".into() });
+/// # Ok::<(), txn_change::BodyError>(())
+/// ```
+pub trait Document: Serialize + DeserializeOwned {
+    /// The stored name of the type.
+    const TYPE: &'static str;
+    /// The version of its shape.
+    const SCHEMA: u16;
+}
+
+/// How the bytes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Format {
+    /// JSON without white space, fields in the order of the type.
+    Json,
+}
+
+impl Format {
+    /// The stored number of the format.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Json => 1,
+        }
+    }
+
+    /// The format with that stored number.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// Canonical bytes with their type, schema version and format. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Body {
+    type_name: Arc<str>,
+    schema: u16,
+    format: Format,
+    bytes: Arc<[u8]>,
+}
+
+/// Why a body could not be written or read. Names the type and its schema version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The value has no JSON form (a map with keys that are not text, say).
+    #[error("{type_name} cannot be written: {reason}")]
+    Unwritable {
+        /// The type.
+        type_name: String,
+        /// What the serialiser said.
+        reason: String,
+    },
+    /// The bytes are not of the shape that the type asks for.
+    #[error("{type_name} (schema {schema}) cannot be read: {reason}")]
+    Unreadable {
+        /// The stored type.
+        type_name: String,
+        /// The stored schema version.
+        schema: u16,
+        /// What the parser said.
+        reason: String,
+    },
+    /// Another type, or a schema version that this build does not know.
+    #[error("found {found} (schema {found_schema}), wanted {wanted} (schema {wanted_schema})")]
+    WrongType {
+        /// The stored type.
+        found: String,
+        /// The stored schema version.
+        found_schema: u16,
+        /// The type asked for.
+        wanted: &'static str,
+        /// The schema version that this build knows.
+        wanted_schema: u16,
+    },
+}
+
+pub(crate) fn canonical_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(value)
+}
+
+impl Body {
+    /// Writes a value as canonical JSON.
+    ///
+    /// # Errors
+    /// [`BodyError::Unwritable`] when the value has no JSON form.
+    pub fn of<T: Document>(value: &T) -> Result<Self, BodyError> {
+        let bytes = canonical_json(value)
+            .map_err(|e| BodyError::Unwritable { type_name: T::TYPE.into(), reason: e.to_string() })?;
+        Ok(Self::raw(T::TYPE, T::SCHEMA, bytes))
+    }
+
+    /// A body of JSON bytes that somebody else wrote; they are stored as they are.
+    #[must_use]
+    pub fn raw(type_name: &str, schema: u16, json: Vec<u8>) -> Self {
+        Self::stored(Arc::from(type_name), schema, Format::Json, Arc::from(json))
+    }
+
+    /// A body read back from a storage.
+    #[must_use]
+    pub fn stored(type_name: Arc<str>, schema: u16, format: Format, bytes: Arc<[u8]>) -> Self {
+        Self { type_name, schema, format, bytes }
+    }
+
+    /// Reads the value.
+    ///
+    /// # Errors
+    /// [`BodyError::WrongType`] for another type or schema, [`BodyError::Unreadable`] for bytes of another shape.
+    pub fn read<T: Document>(&self) -> Result<T, BodyError> {
+        if &*self.type_name != T::TYPE || self.schema != T::SCHEMA {
+            return Err(BodyError::WrongType {
+                found: self.type_name.to_string(),
+                found_schema: self.schema,
+                wanted: T::TYPE,
+                wanted_schema: T::SCHEMA,
+            });
+        }
+        serde_json::from_slice(&self.bytes).map_err(|e| BodyError::Unreadable {
+            type_name: self.type_name.to_string(),
+            schema: self.schema,
+            reason: e.to_string(),
+        })
+    }
+
+    /// The stored name of the type.
+    #[must_use]
+    pub fn type_name(&self) -> &str {
+        &self.type_name
+    }
+
+    /// The type's name, shared.
+    #[must_use]
+    pub fn type_name_shared(&self) -> Arc<str> {
+        Arc::clone(&self.type_name)
+    }
+
+    /// The version of the shape.
+    #[must_use]
+    pub const fn schema(&self) -> u16 {
+        self.schema
+    }
+
+    /// How the bytes are written.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The bytes, verbatim.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for Body {
+    /// Type, schema and size; never the content, which may be personal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{} ({} bytes)", self.type_name, self.schema, self.bytes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Serialize, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Note {
+        text: String,
+    }
+
+    impl Document for Note {
+        const TYPE: &'static str = "note";
+        const SCHEMA: u16 = 2;
+    }
+
+    /// Case B43.
+    #[test]
+    fn duplicates_unknown_fields_trailing_data_and_a_bom_are_refused() {
+        for bad in
+            [r#"{"text":"a","text":"b"}"#, r#"{"text":"a","more":1}"#, r#"{"text":"a"} x"#, "\u{feff}{\"text\":\"a\"}"]
+        {
+            let body = Body::raw("note", 2, bad.as_bytes().to_vec());
+            assert!(matches!(body.read::<Note>(), Err(BodyError::Unreadable { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn another_schema_is_named() {
+        let error = Body::raw("note", 3, b"{}".to_vec()).read::<Note>().unwrap_err();
+        assert_eq!(error.to_string(), "found note (schema 3), wanted note (schema 2)");
+    }
+}

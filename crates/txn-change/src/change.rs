@@ -1,0 +1,444 @@
+//! A transaction as a value: what was read, what must hold, what is written, and the answer.
+
+use alloc::{string::String, sync::Arc, vec::Vec};
+use core::fmt;
+
+use crate::{
+    body::Body,
+    counter::{Counter, Guard, Lanes, Opening, Status},
+    fingerprint::Fingerprint,
+    key::{Key, Term},
+    limits::Limits,
+    log::Event,
+    name::{ChangeId, FenceName, Label},
+    time::Timestamp,
+};
+
+/// The state of a record's version: absent, or a number from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Expect {
+    /// There is no such record.
+    Absent,
+    /// The record is at this version.
+    Version(u64),
+}
+
+impl Expect {
+    /// What an optional version says.
+    #[must_use]
+    pub fn of(version: Option<u64>) -> Self {
+        version.map_or(Self::Absent, Self::Version)
+    }
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("absent"),
+            Self::Version(version) => write!(f, "version {version}"),
+        }
+    }
+}
+
+/// A record that was read: the change is refused when it is no longer at that version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Require {
+    /// The record.
+    pub key: Key,
+    /// Its version when it was read.
+    pub expect: Expect,
+}
+
+/// What a caller wants to be true of a counter before the change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Condition {
+    /// `Σ wᵢ·laneᵢ ≥ value`.
+    AtLeast([i8; 4], i128),
+    /// `Σ wᵢ·laneᵢ ≤ value`.
+    AtMost([i8; 4], i128),
+    /// `Σ wᵢ·laneᵢ = value`.
+    Equals([i8; 4], i128),
+    /// The counter is at this version.
+    Version(u64),
+}
+
+impl Condition {
+    /// Whether it holds, and the value it was judged by. An absent counter is all zeros at version 0.
+    pub(crate) fn judge(&self, counter: Option<&Counter>) -> Option<(bool, i128)> {
+        let lanes = counter.map_or(Lanes::ZERO, |c| c.lanes);
+        Some(match *self {
+            Self::AtLeast(weights, min) => lanes.weighted(weights).map(|v| (v >= min, v))?,
+            Self::AtMost(weights, max) => lanes.weighted(weights).map(|v| (v <= max, v))?,
+            Self::Equals(weights, value) => lanes.weighted(weights).map(|v| (v == value, v))?,
+            Self::Version(version) => {
+                let actual = counter.map_or(0, |c| c.version);
+                (actual == version, i128::from(actual))
+            }
+        })
+    }
+}
+
+/// A condition on a counter, judged on its state before the change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// The counter.
+    pub counter: Key,
+    /// What must be true.
+    pub condition: Condition,
+    /// Given back when it is not.
+    pub label: Label,
+}
+
+/// A lock's token: refused below the highest one seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    /// The lock.
+    pub name: FenceName,
+    /// The token that its holder was given.
+    pub token: u64,
+}
+
+/// A record to write, or to remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    /// The record.
+    pub key: Key,
+    /// Where it must stand now.
+    pub expect: Expect,
+    /// The new content; `None` removes the record. A removed key begins again at version 1, so only keys that are never used twice should be removed.
+    pub body: Option<Body>,
+    /// The index entries of the new content; the evaluator finds the difference to the old ones.
+    pub terms: Vec<Term>,
+}
+
+/// A counter to open. Refused when it exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// The counter.
+    pub counter: Key,
+    /// How it begins.
+    pub opening: Arc<Opening>,
+}
+
+/// New guards and status for a counter. They bind later additions, whatever the lanes are now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetGuards {
+    /// The counter.
+    pub counter: Key,
+    /// The counter's version when it was read.
+    pub expect: u64,
+    /// The guards from now on.
+    pub guards: [Option<Guard>; 2],
+    /// The status from now on.
+    pub status: Status,
+}
+
+/// An addition to a counter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Add {
+    /// The counter.
+    pub counter: Key,
+    /// What is added to each lane.
+    pub delta: Lanes,
+    /// How to open the counter when it does not exist; when it does, its class and unit must be these.
+    pub or_open: Option<Arc<Opening>>,
+    /// Records what has already happened: passes guards and freezing, and flags a shortage. Never makes an unsigned lane negative.
+    pub force: bool,
+    /// When it counts, in the business's time.
+    pub effective_at: Timestamp,
+    /// Given back when it is refused.
+    pub label: Label,
+}
+
+/// A transaction as a value. Either all of it is committed, or none.
+///
+/// The id and the fingerprint are mandatory: asking twice under one id gives the first answer, asking something else under it is refused.
+/// Guards hold on the net result of the change. Two changes join into one with [`Change::and`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The idempotency id.
+    pub id: ChangeId,
+    /// The digest of the command.
+    pub fingerprint: Fingerprint,
+    /// What was read.
+    pub require: Vec<Require>,
+    /// What must be true of a number.
+    pub hold: Vec<Hold>,
+    /// Which locks must still be held.
+    pub fence: Vec<Fence>,
+    /// Records to write.
+    pub put: Vec<Put>,
+    /// Counters to open.
+    pub open: Vec<Open>,
+    /// Guards to set.
+    pub set: Vec<SetGuards>,
+    /// Additions to counters, applied in this order.
+    pub add: Vec<Add>,
+    /// Events to append, in this order.
+    pub append: Vec<Event>,
+    /// What a repetition is answered.
+    pub answer: Body,
+}
+
+/// What is wrong with a change that no state could make right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// More of something than the limit allows.
+    #[error("the change has {found} {what}; at most {max} are allowed")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        found: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A record is written twice, or expected at two versions.
+    #[error("the change {what} {key} twice")]
+    Twice {
+        /// Puts, requires, opens or sets.
+        what: &'static str,
+        /// The key.
+        key: Key,
+    },
+    /// A key's encoded form is too long.
+    #[error("a key of {length} bytes; at most {max} are allowed")]
+    KeyTooLong {
+        /// The length found.
+        length: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A label is too long.
+    #[error("a label of {length} bytes; at most {max} are allowed")]
+    LabelTooLong {
+        /// The length found.
+        length: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A host's change writes what belongs to txn.
+    #[error("{key} is reserved by txn")]
+    Reserved {
+        /// The key.
+        key: Key,
+    },
+    /// A class's name is empty or longer than 32 bytes.
+    #[error("{name:?} is no valid class name: 1 to 32 bytes")]
+    ClassName {
+        /// The name.
+        name: String,
+    },
+}
+
+impl Change {
+    /// A change that does nothing yet, answered with an empty body.
+    #[must_use]
+    pub fn new(id: ChangeId, fingerprint: Fingerprint) -> Self {
+        Self {
+            id,
+            fingerprint,
+            require: Vec::new(),
+            hold: Vec::new(),
+            fence: Vec::new(),
+            put: Vec::new(),
+            open: Vec::new(),
+            set: Vec::new(),
+            add: Vec::new(),
+            append: Vec::new(),
+            answer: Body::raw("none", 1, b"null".to_vec()),
+        }
+    }
+
+    /// Requires a record to be where it was read.
+    #[must_use]
+    pub fn require(mut self, key: Key, expect: Expect) -> Self {
+        self.require.push(Require { key, expect });
+        self
+    }
+
+    /// Writes a record that must not exist.
+    #[must_use]
+    pub fn insert(self, key: Key, body: Body, terms: Vec<Term>) -> Self {
+        self.put(key, Expect::Absent, body, terms)
+    }
+
+    /// Writes a record that must stand at `expect`.
+    #[must_use]
+    pub fn put(mut self, key: Key, expect: Expect, body: Body, terms: Vec<Term>) -> Self {
+        self.put.push(Put { key, expect, body: Some(body), terms });
+        self
+    }
+
+    /// Removes a record that must stand at `version`.
+    #[must_use]
+    pub fn remove(mut self, key: Key, version: u64) -> Self {
+        self.put.push(Put { key, expect: Expect::Version(version), body: None, terms: Vec::new() });
+        self
+    }
+
+    /// Adds to a counter.
+    #[must_use]
+    pub fn add(mut self, add: Add) -> Self {
+        self.add.push(add);
+        self
+    }
+
+    /// Appends an event.
+    #[must_use]
+    pub fn append(mut self, event: Event) -> Self {
+        self.append.push(event);
+        self
+    }
+
+    /// States a condition on a counter.
+    #[must_use]
+    pub fn hold(mut self, counter: Key, condition: Condition, label: Label) -> Self {
+        self.hold.push(Hold { counter, condition, label });
+        self
+    }
+
+    /// Sets the answer.
+    #[must_use]
+    pub fn answer(mut self, answer: Body) -> Self {
+        self.answer = answer;
+        self
+    }
+
+    /// Both changes as one: everything of either is committed, or nothing. Id and answer are those of `self`, the fingerprint covers both.
+    /// Equal requirements are merged.
+    ///
+    /// ```
+    /// use txn_change::{Body, Change, ChangeId, Fingerprint, Key, Kind};
+    /// let kind = Kind::new("note")?;
+    /// let write = |id: &str, number: u64| -> Result<Change, Box<dyn std::error::Error>> {
+    ///     let key = Key::of(kind).number(number).build();
+    ///     let fingerprint = Fingerprint::of("note.write", &number);
+    ///     Ok(Change::new(ChangeId::new(id)?, fingerprint).insert(key, Body::raw("note", 1, b"{}".to_vec()), vec![]))
+    /// };
+    /// let both = write("a", 1)?.and(write("b", 2)?);
+    /// assert_eq!(both.id.as_str(), "a");
+    /// assert_eq!(both.put.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.fingerprint = self.fingerprint.and(other.fingerprint);
+        for require in other.require {
+            if !self.require.contains(&require) {
+                self.require.push(require);
+            }
+        }
+        self.hold.extend(other.hold);
+        self.fence.extend(other.fence);
+        self.put.extend(other.put);
+        self.open.extend(other.open);
+        self.set.extend(other.set);
+        self.add.extend(other.add);
+        self.append.extend(other.append);
+        self
+    }
+
+    /// Every counter that is looked at, with repetitions.
+    pub fn counters(&self) -> impl Iterator<Item = &Key> {
+        let held = self.hold.iter().map(|h| &h.counter);
+        let opened = self.open.iter().map(|o| &o.counter);
+        let set = self.set.iter().map(|s| &s.counter);
+        held.chain(opened).chain(set).chain(self.add.iter().map(|a| &a.counter))
+    }
+
+    /// Whether the change is well-formed and within the limits. Stores ask before they group it with others, so that nothing that input can break gets
+    /// into a group.
+    ///
+    /// # Errors
+    /// [`Invalid`], with the value and the limit.
+    pub fn check(&self, limits: &Limits) -> Result<(), Invalid> {
+        let count = |what, found: usize, max: usize| {
+            if found > max { Err(Invalid::TooMany { what, found, max }) } else { Ok(()) }
+        };
+        count("requirements", self.require.len(), limits.requires_max)?;
+        count("records", self.put.len(), limits.puts_max)?;
+        count("counters to open", self.open.len(), limits.opens_max)?;
+        count("counters to set", self.set.len(), limits.opens_max)?;
+        count("additions", self.add.len(), limits.adds_max)?;
+        count("conditions", self.hold.len(), limits.holds_max)?;
+        count("fences", self.fence.len(), limits.fences_max)?;
+        count("events", self.append.len(), limits.events_max)?;
+        let mut bytes = 0usize;
+        let mut body = |body: &Body| {
+            count("bytes in a body", body.bytes().len(), limits.body_bytes_max)?;
+            bytes = bytes.saturating_add(body.bytes().len());
+            count("bytes", bytes, limits.change_bytes_max)
+        };
+        body(&self.answer)?;
+        for put in &self.put {
+            count("terms on a record", put.terms.len(), limits.terms_max)?;
+            put.body.as_ref().map_or(Ok(()), &mut body)?;
+        }
+        for event in &self.append {
+            count("terms on an event", event.terms.len(), limits.terms_max)?;
+            body(&event.body)?;
+        }
+        for key in self.keys() {
+            let length = key.as_bytes().len();
+            if length > Key::LENGTH_MAX {
+                return Err(Invalid::KeyTooLong { length, max: Key::LENGTH_MAX });
+            }
+        }
+        for label in self.add.iter().map(|a| &a.label).chain(self.hold.iter().map(|h| &h.label)) {
+            let length = label.as_str().len();
+            if length > Label::LENGTH_MAX {
+                return Err(Invalid::LabelTooLong { length, max: Label::LENGTH_MAX });
+            }
+        }
+        let openings = self.open.iter().map(|o| &o.opening).chain(self.add.iter().filter_map(|a| a.or_open.as_ref()));
+        for opening in openings {
+            let name = &opening.class.name;
+            if name.is_empty() || name.len() > 32 {
+                return Err(Invalid::ClassName { name: name.chars().take(40).collect() });
+            }
+        }
+        once("puts", self.put.iter().map(|p| &p.key))?;
+        once("requires", self.require.iter().map(|r| &r.key))?;
+        once("opens", self.open.iter().map(|o| &o.counter))?;
+        once("sets", self.set.iter().map(|s| &s.counter))
+    }
+
+    /// Whether the change writes only what a host may write: no record, counter or index of a reserved kind.
+    ///
+    /// # Errors
+    /// [`Invalid::Reserved`] with the first key that belongs to txn.
+    pub fn check_host(&self) -> Result<(), Invalid> {
+        let written = self.put.iter().map(|p| &p.key).chain(self.counters());
+        let terms = self.put.iter().flat_map(|p| &p.terms).chain(self.append.iter().flat_map(|e| &e.terms));
+        match written.chain(terms).find(|key| key.is_reserved()) {
+            Some(key) => Err(Invalid::Reserved { key: key.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        let terms = self.put.iter().flat_map(|p| &p.terms).chain(self.append.iter().flat_map(|e| &e.terms));
+        let subjects = self.append.iter().filter_map(|e| e.subject.as_ref());
+        let records = self.put.iter().map(|p| &p.key).chain(self.require.iter().map(|r| &r.key));
+        records.chain(self.counters()).chain(terms).chain(subjects)
+    }
+}
+
+fn once<'a>(what: &'static str, keys: impl ExactSizeIterator<Item = &'a Key>) -> Result<(), Invalid> {
+    if keys.len() < 2 {
+        return Ok(());
+    }
+    let mut sorted: Vec<&Key> = keys.collect();
+    sorted.sort_unstable();
+    let mut last: Option<&Key> = None;
+    for key in sorted {
+        if last == Some(key) {
+            return Err(Invalid::Twice { what, key: key.clone() });
+        }
+        last = Some(key);
+    }
+    Ok(())
+}

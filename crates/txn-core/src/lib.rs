@@ -1,0 +1,4 @@
+//! Pure decisions.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
