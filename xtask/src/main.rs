@@ -1,2 +1,126 @@
-//! Stub.
-fn main() {}
+//! Developer commands: `cargo xtask <command>`.
+//!
+//! Every command exits with 0 when all is well, with 1 when it found something (each finding is printed), and
+//! with 2 and one line when it was asked wrongly. Nothing here is part of the SDK.
+#![allow(clippy::print_stdout, reason = "a command line tool speaks through standard output")]
+
+mod cargo;
+mod features;
+mod plants;
+mod purity;
+mod test;
+
+use std::process::ExitCode;
+
+use cargo::Workspace;
+
+const HELP: &str = "\
+Developer commands of txn.
+
+  cargo xtask test            build and run every test that needs no server, and the first-hour tutorial
+  cargo xtask features        check each package without features, and with each feature alone
+  cargo xtask purity          check that the pure crates are pure and that no leaf imports another leaf
+  cargo xtask plants [NAME]   plant each kept bug of plants/ (or those whose name contains NAME); tests must fail
+  cargo xtask help            print this";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Command {
+    Help,
+    Test,
+    Features,
+    Purity,
+    Plants { name: Option<String> },
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let command = match parse(&arguments) {
+        Ok(command) => command,
+        Err(problem) => {
+            eprintln!("xtask: {problem}; `cargo xtask help` lists the commands");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(arguments: &[String]) -> Result<Command, String> {
+    let mut words = arguments.iter().map(String::as_str);
+    let command = match words.next() {
+        None => return Err("no command".to_owned()),
+        Some("help" | "--help" | "-h") => Command::Help,
+        Some("test") => Command::Test,
+        Some("features") => Command::Features,
+        Some("purity") => Command::Purity,
+        Some("plants") => match words.next() {
+            Some(flag) if flag.starts_with('-') => return Err(format!("unknown flag {flag:?}")),
+            name => Command::Plants { name: name.map(str::to_owned) },
+        },
+        Some(other) => return Err(format!("unknown command {other:?}")),
+    };
+    match words.next() {
+        None => Ok(command),
+        Some(extra) => Err(format!("unexpected argument {extra:?}")),
+    }
+}
+
+fn run(command: &Command) -> Result<(), String> {
+    match command {
+        Command::Help => {
+            println!("{HELP}");
+            Ok(())
+        }
+        Command::Test => test::run(&Workspace::load()?),
+        Command::Features => features::run(&Workspace::load()?),
+        Command::Purity => purity::run(&Workspace::load()?),
+        Command::Plants { name } => plants::run(&Workspace::load()?, name.as_deref()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Command, HELP, parse};
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_command_parses_and_stands_in_the_help() {
+        let commands = [
+            ("help", Command::Help),
+            ("test", Command::Test),
+            ("features", Command::Features),
+            ("purity", Command::Purity),
+            ("plants", Command::Plants { name: None }),
+        ];
+        for (word, command) in commands {
+            assert_eq!(parsed(word), Ok(command));
+            assert!(HELP.contains(&format!("cargo xtask {word}")), "{word} is missing from the help");
+        }
+        assert_eq!(parsed("plants guard"), Ok(Command::Plants { name: Some("guard".to_owned()) }));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named_in_one_line() {
+        for (line, named) in [
+            ("", "no command"),
+            ("tset", "\"tset\""),
+            ("test --fast", "\"--fast\""),
+            ("plants --all", "\"--all\""),
+            ("plants a b", "\"b\""),
+            ("purity now", "\"now\""),
+        ] {
+            let problem = parsed(line).unwrap_err();
+            assert!(problem.contains(named), "{line}: {problem}");
+            assert!(!problem.contains('\n'));
+        }
+    }
+}

@@ -165,6 +165,12 @@ impl Key {
         Ok(key)
     }
 
+    /// Where a range begins that starts with these bytes, which need not be a whole key. For backends that keep keys in ordered maps; not to be stored.
+    #[must_use]
+    pub fn lower_bound(prefix: &[u8]) -> Self {
+        Self(Arc::from(prefix))
+    }
+
     /// The encoded bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -1,0 +1,76 @@
+//! Every size, count and wait of a store has a finite default.
+
+use txn_change::Limits;
+
+#[cfg(any(feature = "memory", feature = "sqlite"))]
+use crate::{
+    error::{Error, ErrorKind},
+    store::{Ask, Outcome},
+};
+
+/// The limits of one store. Exceeding one is an error that names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// What one change may hold.
+    pub change: Limits,
+    /// Changes in one call of [`crate::Store::commit`], at most.
+    pub batch_max: usize,
+    /// Changes committed together, at most.
+    pub group_max: usize,
+    /// Bytes of bodies committed together, at most.
+    pub group_bytes_max: usize,
+    /// Changes waiting to be committed, at most; one more is [`crate::ErrorKind::Overloaded`].
+    pub queue_max: usize,
+    /// Keys in one [`crate::Ask`], at most.
+    pub ask_keys_max: usize,
+    /// Items on one page, at most.
+    pub page_max: usize,
+}
+
+impl Default for StoreLimits {
+    fn default() -> Self {
+        Self {
+            change: Limits::default(),
+            batch_max: 4_096,
+            group_max: 1_024,
+            group_bytes_max: 16 << 20,
+            queue_max: 65_536,
+            ask_keys_max: 8_192,
+            page_max: 1_000,
+        }
+    }
+}
+
+#[cfg(any(feature = "memory", feature = "sqlite"))]
+impl StoreLimits {
+    /// The results of a batch that is too long: each the same error. `None` when it is not.
+    pub(crate) fn refuse_batch(&self, found: usize) -> Option<Vec<Result<Outcome, Error>>> {
+        let refusal = || {
+            let context = format!("a batch of {found} changes; at most {} are allowed", self.batch_max);
+            Err(Error::new(ErrorKind::Invalid, context))
+        };
+        (found > self.batch_max).then(|| (0..found).map(|_| refusal()).collect())
+    }
+
+    pub(crate) fn check_asks(&self, asks: &[Ask]) -> Result<(), Error> {
+        if asks.len() > self.batch_max {
+            let context = format!("{} asks in one call; at most {} are allowed", asks.len(), self.batch_max);
+            return Err(Error::new(ErrorKind::Invalid, context));
+        }
+        match asks.iter().map(Ask::keys).find(|keys| *keys > self.ask_keys_max) {
+            Some(keys) => {
+                let context = format!("an ask for {keys} keys; at most {} are allowed", self.ask_keys_max);
+                Err(Error::new(ErrorKind::Invalid, context))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn check_page(&self, limit: usize) -> Result<(), Error> {
+        if (1..=self.page_max).contains(&limit) {
+            return Ok(());
+        }
+        let context = format!("a page of {limit} items; 1 to {} are allowed", self.page_max);
+        Err(Error::new(ErrorKind::Invalid, context))
+    }
+}

@@ -1,0 +1,59 @@
+//! A whole reading, taken at one instant.
+
+use async_trait::async_trait;
+
+use super::{corrupt, state::State};
+use crate::{
+    admin::{Export, Row},
+    error::Error,
+};
+
+/// All rows, collected under the lock. Bodies are shared with the store, not copied.
+pub(super) struct Rows(std::vec::IntoIter<Row>);
+
+impl Rows {
+    pub(super) fn of(state: &State) -> Result<Self, Error> {
+        let mut rows = Vec::with_capacity(state.commits.len());
+        for commit in &state.commits {
+            let stored = state.tenants.get(&commit.tenant).and_then(|t| t.changes.get(&commit.id));
+            rows.push(Row::Commit {
+                tenant: commit.tenant.clone(),
+                id: commit.id.clone(),
+                stored: stored.ok_or_else(|| corrupt("a commit without its id"))?.clone(),
+                entries: state.entries.get(commit.entries.clone()).unwrap_or_default().to_vec(),
+                events: state.log.get(commit.events.clone()).unwrap_or_default().to_vec(),
+            });
+        }
+        for (name, tenant) in &state.tenants {
+            rows.extend(tenant.counter_keys.iter().filter_map(|key| {
+                let counter = tenant.counters.get(key)?.counter.clone();
+                Some(Row::Counter { tenant: name.clone(), key: key.clone(), counter })
+            }));
+            rows.extend(tenant.records.iter().map(|(key, record)| {
+                Row::Record {
+                    tenant: name.clone(),
+                    key: key.clone(),
+                    record: record.clone(),
+                    indexed: record
+                        .terms
+                        .iter()
+                        .filter(|t| tenant.record_terms.contains(&((*t).clone(), key.clone())))
+                        .cloned()
+                        .collect(),
+                }
+            }));
+            let orphans = tenant.record_terms.iter().filter(|(_, key)| !tenant.records.contains_key(key));
+            rows.extend(
+                orphans.map(|(term, key)| Row::Orphan { what: format!("index term {term} of no record {key}") }),
+            );
+        }
+        Ok(Self(rows.into_iter()))
+    }
+}
+
+#[async_trait]
+impl Export for Rows {
+    async fn next(&mut self, max: usize) -> Result<Vec<Row>, Error> {
+        Ok(self.0.by_ref().take(max).collect())
+    }
+}

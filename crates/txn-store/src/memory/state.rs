@@ -1,0 +1,173 @@
+//! The state of all tenants, and how a change is applied to it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Range,
+};
+
+use txn_change::{
+    Change, ChangeId, Counter, Effects, Entry, FactId, FenceName, Key, Record, Stored, Tenant, Term, Timestamp,
+    Verdict, View, evaluate,
+};
+
+use crate::store::{Ask, Freshness, LogItem, LogPage, Outcome, Position, Receipt, Snapshot};
+
+/// Everything. Entries and events stand in the order of commit; counters and terms point to them.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) tenants: HashMap<Tenant, TenantState>,
+    pub(super) commits: Vec<Committed>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) log: Vec<LogItem>,
+}
+
+/// A committed change and what it left behind.
+pub(super) struct Committed {
+    pub(super) tenant: Tenant,
+    pub(super) id: ChangeId,
+    pub(super) entries: Range<usize>,
+    pub(super) events: Range<usize>,
+}
+
+#[derive(Default)]
+pub(super) struct TenantState {
+    pub(super) changes: HashMap<ChangeId, Stored>,
+    pub(super) change_ids: BTreeSet<ChangeId>,
+    pub(super) records: BTreeMap<Key, Record>,
+    pub(super) record_terms: BTreeSet<(Term, Key)>,
+    pub(super) counters: HashMap<Key, Row>,
+    pub(super) counter_keys: BTreeSet<Key>,
+    pub(super) facts: HashMap<FactId, usize>,
+    pub(super) event_terms: BTreeSet<(Term, usize)>,
+    fences: HashMap<FenceName, u64>,
+}
+
+/// A counter and where its entries stand in [`State::entries`].
+pub(super) struct Row {
+    pub(super) counter: Counter,
+    pub(super) entries: Vec<usize>,
+}
+
+impl View for TenantState {
+    fn stored(&self, id: &ChangeId) -> Option<&Stored> {
+        self.changes.get(id)
+    }
+
+    fn record(&self, key: &Key) -> Option<&Record> {
+        self.records.get(key)
+    }
+
+    fn counter(&self, key: &Key) -> Option<&Counter> {
+        self.counters.get(key).map(|row| &row.counter)
+    }
+
+    fn has_fact(&self, id: &FactId) -> bool {
+        self.facts.contains_key(id)
+    }
+
+    fn fence(&self, name: &FenceName) -> u64 {
+        self.fences.get(name).copied().unwrap_or(0)
+    }
+}
+
+impl State {
+    pub(super) fn head(&self) -> Position {
+        Position(self.log.len() as u64)
+    }
+
+    pub(super) fn commit(&mut self, tenant: &Tenant, change: Change, now: Timestamp) -> Outcome {
+        if !self.tenants.contains_key(tenant) {
+            self.tenants.insert(tenant.clone(), TenantState::default());
+        }
+        let state = self.tenants.get(tenant).expect("inserted above");
+        match evaluate(state, &change, now) {
+            Err(refusal) => Outcome::Refused(refusal),
+            Ok(Verdict::Replayed(stored)) => self.receipt(stored, true),
+            Ok(Verdict::Accepted(effects)) => {
+                let stored = self.apply(tenant, change, effects);
+                self.receipt(stored, false)
+            }
+        }
+    }
+
+    fn receipt(&self, stored: Stored, replayed: bool) -> Outcome {
+        let freshness = Freshness(self.commits.len() as u64);
+        Outcome::Done(Receipt { answer: stored.answer, replayed, recorded_at: stored.recorded_at, freshness })
+    }
+
+    fn apply(&mut self, tenant: &Tenant, change: Change, effects: Effects) -> Stored {
+        let Self { tenants, commits, entries, log } = self;
+        let state = tenants.get_mut(tenant).expect("the caller made it");
+        for write in effects.records {
+            for term in write.terms_removed {
+                state.record_terms.remove(&(term, write.key.clone()));
+            }
+            for term in write.terms_added {
+                state.record_terms.insert((term, write.key.clone()));
+            }
+            match write.after {
+                Some(record) => state.records.insert(write.key, record),
+                None => state.records.remove(&write.key),
+            };
+        }
+        for write in effects.counters {
+            if let Some(row) = state.counters.get_mut(&write.key) {
+                row.counter = write.after;
+            } else {
+                state.counter_keys.insert(write.key.clone());
+                state.counters.insert(write.key, Row { counter: write.after, entries: Vec::new() });
+            }
+        }
+        let first_entry = entries.len();
+        for entry in effects.entries {
+            let row = state.counters.get_mut(&entry.counter).expect("an entry's counter is written");
+            row.entries.push(entries.len());
+            entries.push(entry);
+        }
+        let first_event = log.len();
+        for event in change.append {
+            let place = log.len();
+            if let Some(id) = &event.id {
+                state.facts.insert(id.clone(), place);
+            }
+            state.event_terms.extend(event.terms.iter().map(|term| (term.clone(), place)));
+            log.push(LogItem {
+                position: Position(place.saturating_add(1) as u64),
+                tenant: tenant.clone(),
+                change: change.id.clone(),
+                recorded_at: effects.stored.recorded_at,
+                event,
+            });
+        }
+        state.fences.extend(effects.fences.into_iter().map(|fence| (fence.name, fence.token)));
+        state.change_ids.insert(change.id.clone());
+        state.changes.insert(change.id.clone(), effects.stored.clone());
+        commits.push(Committed {
+            tenant: tenant.clone(),
+            id: change.id,
+            entries: first_entry..entries.len(),
+            events: first_event..log.len(),
+        });
+        effects.stored
+    }
+
+    pub(super) fn get(&self, ask: &Ask, now: Timestamp) -> Snapshot {
+        let state = self.tenants.get(&ask.tenant);
+        let record = |key: &Key| state?.records.get(key).cloned();
+        let counter = |key: &Key| state?.counters.get(key).map(|row| row.counter.clone());
+        let fact = |id: &FactId| self.log.get(*state?.facts.get(id)?).cloned();
+        Snapshot {
+            now,
+            stored: ask.id.as_ref().and_then(|id| state?.changes.get(id).cloned()),
+            records: ask.records.iter().map(record).collect(),
+            counters: ask.counters.iter().map(counter).collect(),
+            facts: ask.facts.iter().map(fact).collect(),
+        }
+    }
+
+    pub(super) fn read(&self, after: Position, limit: usize) -> LogPage {
+        let from = usize::try_from(after.0).unwrap_or(usize::MAX);
+        let items = self.log.get(from..).unwrap_or_default().iter().take(limit).cloned().collect();
+        LogPage { items, head: self.head() }
+    }
+}

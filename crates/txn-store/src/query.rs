@@ -1,0 +1,134 @@
+//! Questions that find many rows of one tenant, page by page.
+
+use txn_change::{ChangeId, Counter, Entry, Key, KeyBuilder, Kind, Record, Stored};
+
+use crate::{cursor::Cursor, store::LogItem};
+
+/// A range of keys or terms: all that begin with `prefix`, and, where `until` is given, stand before it.
+///
+/// ```
+/// use txn_change::{Key, Kind};
+/// use txn_store::Range;
+/// let notes = Kind::new("note")?;
+/// let all = Range::kind(notes);
+/// let of_user = Range::prefix(Key::of(notes).text("user-1")?);
+/// assert!(of_user.contains(Key::of(notes).text("user-1")?.number(4).build().as_bytes()));
+/// assert!(all.contains(Key::of(notes).number(4).build().as_bytes()));
+/// # Ok::<(), txn_change::KeyError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Range {
+    /// What every key begins with.
+    pub prefix: Vec<u8>,
+    /// The first key that is no longer in the range.
+    pub until: Option<Vec<u8>>,
+}
+
+impl Range {
+    /// All keys of a kind, or all terms of an index.
+    #[must_use]
+    pub fn kind(kind: Kind) -> Self {
+        Self { prefix: kind.prefix(), until: None }
+    }
+
+    /// All keys that begin with these segments.
+    #[must_use]
+    pub fn prefix(builder: KeyBuilder) -> Self {
+        Self { prefix: builder.prefix(), until: None }
+    }
+
+    /// Ends the range before this key.
+    #[must_use]
+    pub fn until(mut self, end: KeyBuilder) -> Self {
+        self.until = Some(end.prefix());
+        self
+    }
+
+    /// Whether the encoded key is in the range.
+    #[must_use]
+    pub fn contains(&self, key: &[u8]) -> bool {
+        key.starts_with(&self.prefix) && self.until.as_deref().is_none_or(|until| key < until)
+    }
+
+    /// The first byte string behind the range; `None` when there is none.
+    #[must_use]
+    pub fn end(&self) -> Option<Vec<u8>> {
+        let mut end = self.prefix.clone();
+        while let Some(last) = end.pop() {
+            if let Some(next) = last.checked_add(1) {
+                end.push(next);
+                break;
+            }
+        }
+        let end = if end.is_empty() { None } else { Some(end) };
+        match (&self.until, end) {
+            (Some(until), Some(end)) => Some(end.min(until.clone())),
+            (Some(until), None) => Some(until.clone()),
+            (None, end) => end,
+        }
+    }
+}
+
+/// What to find. Every answer is in the order of the bytes that the query ranges over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Query {
+    /// Records by key.
+    Records(Range),
+    /// Records by index term; a record with several terms in the range is found once for each.
+    RecordsByTerm(Range),
+    /// Counters by key.
+    Counters(Range),
+    /// The entries of one counter, by sequence.
+    Entries(Key),
+    /// Events by index term, then by position.
+    EventsByTerm(Range),
+    /// Committed changes, by id.
+    Changes,
+}
+
+impl Query {
+    /// Bytes that differ for every query: what a cursor is bound to.
+    pub(crate) fn canonical(&self) -> Vec<u8> {
+        let ranged = |tag: u8, range: &Range| {
+            let mut bytes = vec![tag];
+            bytes.extend((range.prefix.len() as u64).to_be_bytes());
+            bytes.extend(&range.prefix);
+            bytes.extend(range.until.iter().flatten());
+            bytes
+        };
+        match self {
+            Self::Records(range) => ranged(1, range),
+            Self::RecordsByTerm(range) => ranged(2, range),
+            Self::Counters(range) => ranged(3, range),
+            Self::Entries(key) => [&[4], key.as_bytes()].concat(),
+            Self::EventsByTerm(range) => ranged(5, range),
+            Self::Changes => vec![6],
+        }
+    }
+}
+
+/// One row that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Found {
+    /// A record.
+    Record(Key, Record),
+    /// A counter.
+    Counter(Key, Counter),
+    /// An entry.
+    Entry(Entry),
+    /// An event.
+    Event(LogItem),
+    /// A committed change.
+    Change(ChangeId, Stored),
+}
+
+/// Some rows, and where to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The rows, in order.
+    pub items: Vec<Found>,
+    /// Where the next page begins; `None` when there was nothing more.
+    pub next: Option<Cursor>,
+}

@@ -1,0 +1,111 @@
+//! One tenant's view of a store: what domain code and hosts are given.
+
+use std::{fmt, sync::Arc};
+
+use txn_change::{Change, Counter, Key, Record, Tenant};
+
+use crate::{
+    cursor::Cursor,
+    error::{Error, ErrorKind},
+    query::{Page, Query},
+    store::{Ask, Commit, Outcome, Snapshot, Store},
+};
+
+/// A store bound to one tenant. No call on it reads or writes another tenant's rows, and a change committed through it cannot write what belongs to txn's own
+/// services.
+#[derive(Clone)]
+pub struct Scope {
+    store: Arc<dyn Store>,
+    tenant: Tenant,
+    may_write_reserved: bool,
+}
+
+impl Scope {
+    /// Binds a store to a tenant.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, tenant: Tenant) -> Self {
+        Self { store, tenant, may_write_reserved: false }
+    }
+
+    /// The scope of txn's own services, which keep the rules of the reserved kinds. Not for hosts.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_services(store: Arc<dyn Store>, tenant: Tenant) -> Self {
+        Self { store, tenant, may_write_reserved: true }
+    }
+
+    /// The tenant.
+    #[must_use]
+    pub const fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// The store behind it.
+    #[must_use]
+    pub const fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Commits one change.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]. A change that writes a reserved kind is [`Outcome::Refused`].
+    pub async fn commit(&self, change: Change) -> Result<Outcome, Error> {
+        if !self.may_write_reserved {
+            if let Err(invalid) = change.check_host() {
+                return Ok(Outcome::Refused(invalid.into()));
+            }
+        }
+        let batch = vec![Commit { tenant: self.tenant.clone(), change }];
+        self.store.commit(batch).await.pop().unwrap_or_else(|| {
+            Err(Error::new(ErrorKind::Corrupt, "the store gave no result for a change; its contract is one each"))
+        })
+    }
+
+    /// An ask of this tenant, to be filled and given to [`Scope::get`].
+    #[must_use]
+    pub fn ask(&self) -> Ask {
+        Ask::new(self.tenant.clone())
+    }
+
+    /// Reads one snapshot. The ask is answered for this scope's tenant, whatever tenant it names.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn get(&self, ask: Ask) -> Result<Snapshot, Error> {
+        let ask = Ask { tenant: self.tenant.clone(), ..ask };
+        self.store.get(vec![ask]).await?.pop().ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, "the store gave no snapshot for an ask; its contract is one each")
+        })
+    }
+
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn record(&self, key: Key) -> Result<Option<Record>, Error> {
+        Ok(self.get(self.ask().record(key)).await?.records.pop().flatten())
+    }
+
+    /// Reads one counter.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn counter(&self, key: Key) -> Result<Option<Counter>, Error> {
+        Ok(self.get(self.ask().counter(key)).await?.counters.pop().flatten())
+    }
+
+    /// Finds one page.
+    ///
+    /// # Errors
+    /// As [`Store::find`].
+    pub async fn find(&self, query: &Query, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
+        self.store.find(&self.tenant, query, after, limit).await
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").field("tenant", &self.tenant).finish_non_exhaustive()
+    }
+}
