@@ -7,7 +7,7 @@ use crate::{
     body::Body,
     counter::{Counter, Guard, Lanes, Opening, Status},
     fingerprint::Fingerprint,
-    key::{Key, Term},
+    key::{Key, Term, is_reserved},
     limits::Limits,
     log::Event,
     name::{ChangeId, FenceName, Label},
@@ -225,11 +225,23 @@ pub enum Invalid {
         /// The key.
         key: Key,
     },
-    /// A class's name is empty or longer than 32 bytes.
-    #[error("{name:?} is no valid class name: 1 to 32 bytes")]
-    ClassName {
+    /// A host's change appends an event or a fact that belongs to txn.
+    #[error("the {what} {name} is reserved by txn")]
+    ReservedName {
+        /// An event's type, or a fact's id.
+        what: &'static str,
         /// The name.
         name: String,
+    },
+    /// The name of a class, a unit or a body's type is empty or too long.
+    #[error("a {what} of {length} bytes; 1 to {max} are allowed")]
+    Name {
+        /// Of what.
+        what: &'static str,
+        /// The length found.
+        length: usize,
+        /// The limit.
+        max: usize,
     },
 }
 
@@ -281,6 +293,10 @@ impl Change {
 
     /// Adds to a counter.
     #[must_use]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "it adds to a counter; two changes are joined with `and`, not summed"
+    )]
     pub fn add(mut self, add: Add) -> Self {
         self.add.push(add);
         self
@@ -307,8 +323,8 @@ impl Change {
         self
     }
 
-    /// Both changes as one: everything of either is committed, or nothing. Id and answer are those of `self`, the fingerprint covers both.
-    /// Equal requirements are merged.
+    /// Both changes as one: everything of either is committed, or nothing. Id and answer are those of `self`; the fingerprint covers both commands, where
+    /// they are two. Equal requirements are merged.
     ///
     /// ```
     /// use txn_change::{Body, Change, ChangeId, Fingerprint, Key, Kind};
@@ -325,7 +341,9 @@ impl Change {
     /// ```
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
-        self.fingerprint = self.fingerprint.and(other.fingerprint);
+        if self.fingerprint != other.fingerprint {
+            self.fingerprint = self.fingerprint.and(other.fingerprint);
+        }
         for require in other.require {
             if !self.require.contains(&require) {
                 self.require.push(require);
@@ -368,6 +386,7 @@ impl Change {
         count("events", self.append.len(), limits.events_max)?;
         let mut bytes = 0usize;
         let mut body = |body: &Body| {
+            named("type name", body.type_name(), TYPE_NAME_MAX)?;
             count("bytes in a body", body.bytes().len(), limits.body_bytes_max)?;
             bytes = bytes.saturating_add(body.bytes().len());
             count("bytes", bytes, limits.change_bytes_max)
@@ -395,10 +414,8 @@ impl Change {
         }
         let openings = self.open.iter().map(|o| &o.opening).chain(self.add.iter().filter_map(|a| a.or_open.as_ref()));
         for opening in openings {
-            let name = &opening.class.name;
-            if name.is_empty() || name.len() > 32 {
-                return Err(Invalid::ClassName { name: name.chars().take(40).collect() });
-            }
+            named("class name", &opening.class.name, CLASS_NAME_MAX)?;
+            named("unit", &opening.unit, UNIT_MAX)?;
         }
         once("puts", self.put.iter().map(|p| &p.key))?;
         once("requires", self.require.iter().map(|r| &r.key))?;
@@ -406,15 +423,20 @@ impl Change {
         once("sets", self.set.iter().map(|s| &s.counter))
     }
 
-    /// Whether the change writes only what a host may write: no record, counter or index of a reserved kind.
+    /// Whether the change writes only what a host may write: no record, counter, index, event type or fact id of a reserved kind.
     ///
     /// # Errors
-    /// [`Invalid::Reserved`] with the first key that belongs to txn.
+    /// [`Invalid::Reserved`] or [`Invalid::ReservedName`] with the first that belongs to txn.
     pub fn check_host(&self) -> Result<(), Invalid> {
         let written = self.put.iter().map(|p| &p.key).chain(self.counters());
         let terms = self.put.iter().flat_map(|p| &p.terms).chain(self.append.iter().flat_map(|e| &e.terms));
-        match written.chain(terms).find(|key| key.is_reserved()) {
-            Some(key) => Err(Invalid::Reserved { key: key.clone() }),
+        if let Some(key) = written.chain(terms).find(|key| key.is_reserved()) {
+            return Err(Invalid::Reserved { key: key.clone() });
+        }
+        let types = self.append.iter().map(|event| ("event type", event.body.type_name()));
+        let facts = self.append.iter().filter_map(|event| Some(("fact id", event.id.as_ref()?.as_str())));
+        match types.chain(facts).find(|(_, name)| is_reserved(name)) {
+            Some((what, name)) => Err(Invalid::ReservedName { what, name: name.into() }),
             None => Ok(()),
         }
     }
@@ -425,6 +447,18 @@ impl Change {
         let records = self.put.iter().map(|p| &p.key).chain(self.require.iter().map(|r| &r.key));
         records.chain(self.counters()).chain(terms).chain(subjects)
     }
+}
+
+/// The longest name of a class, in bytes.
+const CLASS_NAME_MAX: usize = 32;
+/// The longest unit, in bytes.
+const UNIT_MAX: usize = 32;
+/// The longest name of a body's type, in bytes.
+const TYPE_NAME_MAX: usize = 64;
+
+fn named(what: &'static str, name: &str, max: usize) -> Result<(), Invalid> {
+    let length = name.len();
+    if (1..=max).contains(&length) { Ok(()) } else { Err(Invalid::Name { what, length, max }) }
 }
 
 fn once<'a>(what: &'static str, keys: impl ExactSizeIterator<Item = &'a Key>) -> Result<(), Invalid> {
@@ -441,4 +475,50 @@ fn once<'a>(what: &'static str, keys: impl ExactSizeIterator<Item = &'a Key>) ->
         last = Some(key);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FactId, Kind};
+
+    fn change() -> Change {
+        Change::new(ChangeId::new("c").unwrap(), Fingerprint::of_bytes("op", b""))
+    }
+
+    fn event(name: &str) -> Event {
+        Event::new(Body::raw(name, 1, b"{}".to_vec()))
+    }
+
+    #[test]
+    fn a_host_writes_nothing_of_ours() {
+        let own = Key::of(Kind::new("note").unwrap()).number(1).build();
+        let ours = Key::of(Kind::reserved("ledger")).number(1).build();
+        let body = || Body::raw("note", 1, b"{}".to_vec());
+        let fact = |id: &str| event("note.written").with_id(FactId::new(id).unwrap());
+        let allowed = change().insert(own.clone(), body(), Vec::from([own.clone()])).append(fact("note/1"));
+        assert_eq!(allowed.check_host(), Ok(()));
+        let refused = [
+            change().insert(ours.clone(), body(), Vec::new()),
+            change().insert(own.clone(), body(), Vec::from([ours.clone()])),
+            change().hold(ours, Condition::Version(0), Label::new("peek")),
+            change().append(event("ledger.transferred")),
+            change().append(fact("transfer/t-1")),
+            change().append(fact("order/o-1")),
+        ];
+        for change in refused {
+            assert!(change.check_host().is_err(), "{change:?}");
+        }
+    }
+
+    #[test]
+    fn names_and_labels_have_limits() {
+        let limits = Limits::default();
+        assert_eq!(change().append(event(&"t".repeat(64))).check(&limits), Ok(()));
+        assert_eq!(
+            change().append(event(&"t".repeat(65))).check(&limits),
+            Err(Invalid::Name { what: "type name", length: 65, max: 64 })
+        );
+        assert!(change().append(event("")).check(&limits).is_err());
+    }
 }

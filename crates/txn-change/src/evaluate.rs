@@ -97,7 +97,9 @@ pub fn evaluate<V: View + ?Sized>(view: &V, change: &Change, now: Timestamp) -> 
 
 fn check_fences<V: View + ?Sized>(view: &V, change: &Change) -> Result<(), Refusal> {
     for fence in &change.fence {
-        let highest = view.fence(&fence.name);
+        // Two tokens of one lock in a change: the lower one is stale, wherever it stands.
+        let beside = change.fence.iter().filter(|other| other.name == fence.name).map(|other| other.token);
+        let highest = beside.fold(view.fence(&fence.name), u64::max);
         if fence.token < highest {
             return Err(Refusal::FenceStale { fence: fence.name.clone(), token: fence.token, highest });
         }
@@ -271,14 +273,14 @@ impl<'a> Numbers<'a> {
         let working = self.working.get_mut(place).expect("place() gives an index of working");
         working.touched = true;
         let counter = &mut working.after;
-        if let Some(opening) = &add.or_open {
-            if counter.class != opening.class || counter.unit != opening.unit {
-                return Err(Refusal::CounterDiffers {
-                    counter: add.counter.clone(),
-                    class: counter.class.name.clone(),
-                    unit: counter.unit.clone(),
-                });
-            }
+        if let Some(opening) = &add.or_open
+            && (counter.class != opening.class || counter.unit != opening.unit)
+        {
+            return Err(Refusal::CounterDiffers {
+                counter: add.counter.clone(),
+                class: counter.class.name.clone(),
+                unit: counter.unit.clone(),
+            });
         }
         let passes = match counter.status {
             Status::Open => true,

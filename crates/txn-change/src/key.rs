@@ -40,25 +40,15 @@ pub enum KeyError {
 
 /// The kinds that only txn writes.
 const RESERVED: [&str; 18] = [
-    "account",
-    "change",
-    "dispute",
-    "hold",
-    "inbox",
-    "intent",
-    "ledger",
-    "ledger-hold",
-    "order",
-    "payment",
-    "process",
-    "refund",
-    "return",
-    "shipment",
-    "stock",
-    "timer",
-    "transfer",
-    "txn",
+    "account", "change", "dispute", "hold", "inbox", "intent", "ledger", "movement", "order", "payment", "process",
+    "refund", "return", "shipment", "stock", "timer", "transfer", "txn",
 ];
+
+/// Whether a name belongs to txn: a reserved word, alone or before a `-`, `.` or `/`.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    let family = name.split(['-', '.', '/']).next().unwrap_or(name);
+    RESERVED.contains(&family)
+}
 
 impl Kind {
     /// The greatest length, in bytes.
@@ -77,8 +67,7 @@ impl Kind {
         if let Some((at, found)) = kind.char_indices().find(|(_, c)| bad(c)) {
             return Err(NameError::Character { what, found, at, allowed: "a-z, 0-9 and '-'" }.into());
         }
-        let family = kind.split('-').next().unwrap_or(kind);
-        if RESERVED.contains(&kind) || RESERVED.contains(&family) {
+        if is_reserved(kind) {
             return Err(KeyError::Reserved { kind });
         }
         Ok(Self(kind))
@@ -187,8 +176,7 @@ impl Key {
     /// Whether the key's kind belongs to txn.
     #[must_use]
     pub fn is_reserved(&self) -> bool {
-        let kind = self.kind();
-        RESERVED.contains(&kind) || kind.split('-').next().is_some_and(|family| RESERVED.contains(&family))
+        is_reserved(self.kind())
     }
 
     /// The segments behind the kind.

@@ -49,7 +49,16 @@ pub use fingerprint::Fingerprint;
 pub use key::{Key, KeyBuilder, KeyError, Kind, Segment, Term};
 pub use limits::Limits;
 pub use log::{Entry, Event, digest};
+#[doc(hidden)]
+pub use name::check_name;
 pub use name::{ChangeId, FactId, FenceName, Label, NameError, Tenant};
 pub use refusal::Refusal;
 pub use time::{TimeError, Timestamp};
 pub use view::{Footprint, MapView, Record, Stored, View};
+
+/// What the `name!` macro expands to.
+#[doc(hidden)]
+pub mod __private {
+    pub use alloc::{string::String, sync::Arc};
+    pub use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+}

@@ -41,7 +41,7 @@ impl Default for Limits {
             holds_max: 4_096,
             fences_max: 16,
             events_max: 1_024,
-            terms_max: 16,
+            terms_max: 4_096,
             body_bytes_max: 1 << 20,
             change_bytes_max: 4 << 20,
         }

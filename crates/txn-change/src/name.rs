@@ -2,9 +2,9 @@
 //! a control character or a look-alike outside ASCII.
 
 use alloc::{borrow::Cow, string::String, sync::Arc};
-use core::{borrow::Borrow, fmt, ops::Deref};
+use core::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
 /// Why a text is not a valid name. Names the kind of name, the limit, and the offending length or byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +34,9 @@ pub enum NameError {
     },
 }
 
-fn check(
+/// Checks a name of a type made by `name!`.
+#[doc(hidden)]
+pub fn check_name(
     what: &'static str,
     text: &str,
     max: usize,
@@ -56,11 +58,14 @@ fn is_graphic(c: char) -> bool {
     c.is_ascii_graphic()
 }
 
+/// Makes a validated text type: `name!(/// Docs. Name, "what", length_max, "allowed, in words", |c| allowed(c))`. For txn's own crates.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $allowed:expr, $is_allowed:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name($crate::__private::Arc<str>);
 
         impl $name {
             /// The greatest length, in bytes.
@@ -69,12 +74,12 @@ macro_rules! name {
             /// Checks and takes the text.
             ///
             /// # Errors
-            /// [`NameError`] when the text is empty, longer than [`Self::LENGTH_MAX`], or holds a
+            /// A [`NameError`]($crate::NameError) when the text is empty, longer than [`Self::LENGTH_MAX`], or holds a
             /// character outside the declared set.
-            pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
+            pub fn new(text: impl AsRef<str>) -> Result<Self, $crate::NameError> {
                 let text = text.as_ref();
-                check($what, text, $max, $allowed, $is_allowed)?;
-                Ok(Self(Arc::from(text)))
+                $crate::check_name($what, text, $max, $allowed, $is_allowed)?;
+                Ok(Self($crate::__private::Arc::from(text)))
             }
 
             /// The text.
@@ -84,41 +89,47 @@ macro_rules! name {
             }
         }
 
-        impl Deref for $name {
+        impl ::core::ops::Deref for $name {
             type Target = str;
             fn deref(&self) -> &str {
                 &self.0
             }
         }
 
-        impl Borrow<str> for $name {
+        impl ::core::convert::AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl ::core::borrow::Borrow<str> for $name {
             fn borrow(&self) -> &str {
                 &self.0
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&*self.0, f)
+        impl ::core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                ::core::fmt::Debug::fmt(&*self.0, f)
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::core::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 f.write_str(&self.0)
             }
         }
 
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        impl $crate::__private::Serialize for $name {
+            fn serialize<S: $crate::__private::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(&self.0)
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                Self::new(text).map_err(de::Error::custom)
+        impl<'de> $crate::__private::Deserialize<'de> for $name {
+            fn deserialize<D: $crate::__private::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <$crate::__private::String as $crate::__private::Deserialize>::deserialize(deserializer)?;
+                Self::new(text).map_err($crate::__private::Error::custom)
             }
         }
     };

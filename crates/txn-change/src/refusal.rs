@@ -42,11 +42,27 @@ pub enum Refusal {
         /// What is stored.
         actual: Expect,
     },
+    /// A fact with this id exists.
+    #[error("the fact {id} exists already")]
+    FactExists {
+        /// The id.
+        id: FactId,
+    },
     /// The counter to open exists.
     #[error("the counter {counter} exists already")]
     CounterExists {
         /// The counter.
         counter: Key,
+    },
+    /// A condition of the caller's does not hold.
+    #[error("{label}: the condition on {counter} does not hold; its value is {value}")]
+    ConditionFailed {
+        /// The counter.
+        counter: Key,
+        /// The label of the condition.
+        label: Label,
+        /// The value found.
+        value: i128,
     },
     /// The counter does not exist.
     #[error("there is no counter {counter}")]
@@ -76,14 +92,24 @@ pub enum Refusal {
         /// The label of the addition.
         label: Label,
     },
-    /// A condition of the caller's does not hold.
-    #[error("{label}: the condition on {counter} does not hold; its value is {value}")]
-    ConditionFailed {
+    /// A sum leaves the range of 128 bits.
+    #[error("{label}: {counter} would leave the range of 128 bits")]
+    Overflow {
         /// The counter.
         counter: Key,
-        /// The label of the condition.
+        /// The label of the addition.
         label: Label,
-        /// The value found.
+    },
+    /// A lane that is not signed would be below zero.
+    #[error("{label}: lane {lane} of {counter} would be {value}, below zero")]
+    LaneNegative {
+        /// The counter.
+        counter: Key,
+        /// The label of the addition.
+        label: Label,
+        /// Which lane, from 0.
+        lane: usize,
+        /// What it would be.
         value: i128,
     },
     /// A guard would be made worse and not hold.
@@ -98,26 +124,6 @@ pub enum Refusal {
         /// The least it may be.
         min: i128,
     },
-    /// A lane that is not signed would be below zero.
-    #[error("{label}: lane {lane} of {counter} would be {value}, below zero")]
-    LaneNegative {
-        /// The counter.
-        counter: Key,
-        /// The label of the addition.
-        label: Label,
-        /// Which lane, from 0.
-        lane: usize,
-        /// What it would be.
-        value: i128,
-    },
-    /// A sum leaves the range of 128 bits.
-    #[error("{label}: {counter} would leave the range of 128 bits")]
-    Overflow {
-        /// The counter.
-        counter: Key,
-        /// The label of the addition.
-        label: Label,
-    },
     /// The additions to a class that conserves do not sum to zero.
     #[error("{class} counters in {unit} do not balance: off by {off_by}")]
     Unbalanced {
@@ -127,12 +133,6 @@ pub enum Refusal {
         unit: Unit,
         /// The sum that should be zero.
         off_by: i128,
-    },
-    /// A fact with this id exists.
-    #[error("the fact {id} exists already")]
-    FactExists {
-        /// The id.
-        id: FactId,
     },
 }
 

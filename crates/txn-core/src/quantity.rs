@@ -101,20 +101,14 @@ impl Quantity {
 }
 
 fn out_of_range(value: i128) -> QuantityError {
-    QuantityError::OutOfRange {
-        value,
-        min: Quantity::MIN.0,
-        max: Quantity::MAX.0,
-    }
+    QuantityError::OutOfRange { value, min: Quantity::MIN.0, max: Quantity::MAX.0 }
 }
 
 impl TryFrom<i128> for Quantity {
     type Error = QuantityError;
 
     fn try_from(value: i128) -> Result<Quantity, QuantityError> {
-        u64::try_from(value)
-            .map_err(|_| out_of_range(value))
-            .and_then(Quantity::new)
+        u64::try_from(value).map_err(|_| out_of_range(value)).and_then(Quantity::new)
     }
 }
 
@@ -168,13 +162,11 @@ impl<'de> Deserialize<'de> for Quantity {
             }
 
             fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Quantity, E> {
-                Quantity::new(value)
-                    .map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+                Quantity::new(value).map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
             }
 
             fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Quantity, E> {
-                Quantity::try_from(i128::from(value))
-                    .map_err(|_| E::invalid_value(Unexpected::Signed(value), &self))
+                Quantity::try_from(i128::from(value)).map_err(|_| E::invalid_value(Unexpected::Signed(value), &self))
             }
         }
 
@@ -192,15 +184,7 @@ mod tests {
     /// Cases B17, O18.
     #[test]
     fn zero_negative_fractional_and_oversized_quantities_are_refused() {
-        for value in [
-            0,
-            -1,
-            1 << 31,
-            i128::from(i64::MAX),
-            i128::from(i64::MIN),
-            i128::MAX,
-            i128::MIN,
-        ] {
+        for value in [0, -1, 1 << 31, i128::from(i64::MAX), i128::from(i64::MIN), i128::MAX, i128::MIN] {
             assert_eq!(Quantity::try_from(value), Err(out_of_range(value)));
         }
         for value in [0, 1 << 31, u64::MAX] {
@@ -220,38 +204,14 @@ mod tests {
             "true",
         ];
         for text in json {
-            let refused = serde_json::from_str::<Quantity>(text)
-                .unwrap_err()
-                .to_string();
-            assert!(
-                refused.contains("an integer from 1 to 2147483647"),
-                "{text}: {refused}"
-            );
+            let refused = serde_json::from_str::<Quantity>(text).unwrap_err().to_string();
+            assert!(refused.contains("an integer from 1 to 2147483647"), "{text}: {refused}");
         }
-        for text in [
-            "",
-            "-1",
-            "+1",
-            "0.5",
-            "1.0",
-            " 1",
-            "1_000",
-            "１",
-            "1e3",
-            "0x1",
-            &"1".repeat(21),
-        ] {
-            let malformed = QuantityError::Malformed {
-                value: text.into(),
-                bytes_max: QUANTITY_BYTES_MAX,
-            };
+        for text in ["", "-1", "+1", "0.5", "1.0", " 1", "1_000", "１", "1e3", "0x1", &"1".repeat(21)] {
+            let malformed = QuantityError::Malformed { value: text.into(), bytes_max: QUANTITY_BYTES_MAX };
             assert_eq!(text.parse::<Quantity>(), Err(malformed));
         }
-        for (text, value) in [
-            ("0", 0),
-            ("2147483648", 1 << 31),
-            ("99999999999999999999", 99_999_999_999_999_999_999),
-        ] {
+        for (text, value) in [("0", 0), ("2147483648", 1 << 31), ("99999999999999999999", 99_999_999_999_999_999_999)] {
             assert_eq!(text.parse::<Quantity>(), Err(out_of_range(value)));
         }
     }
@@ -264,15 +224,9 @@ mod tests {
             assert_eq!(serde_json::to_string(&quantity).unwrap(), text);
             assert_eq!(quantity.to_string(), text);
         }
-        assert_eq!(
-            Quantity::MAX.try_add(Quantity::MIN),
-            Err(out_of_range(1 << 31))
-        );
+        assert_eq!(Quantity::MAX.try_add(Quantity::MIN), Err(out_of_range(1 << 31)));
         assert_eq!(Quantity::MIN.try_sub(Quantity::MIN), Err(out_of_range(0)));
-        assert_eq!(
-            Quantity::MIN.try_sub(Quantity::MAX),
-            Err(out_of_range(-2_147_483_646))
-        );
+        assert_eq!(Quantity::MIN.try_sub(Quantity::MAX), Err(out_of_range(-2_147_483_646)));
     }
 
     proptest! {

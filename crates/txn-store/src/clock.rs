@@ -7,7 +7,8 @@ use std::{
 
 use txn_change::Timestamp;
 
-/// Tells the time to a store. The store's own time never goes backwards, whatever its clock does.
+/// Tells the time to a store. The store's own time never goes backwards, whatever its clock does; opened again, a store goes on from the time of its last
+/// commit.
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
@@ -18,6 +19,7 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Timestamp::EPOCH.after(since).unwrap_or(Timestamp::MAX)
@@ -80,9 +82,11 @@ impl StoreTime {
         Self { clock, last: AtomicI64::new(last.as_nanos()) }
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
-        let now = self.clock.now().as_nanos();
+    /// A clock is a host's code. When it panics, that is an error of the one call and not the end of a thread that serves all.
+    pub(crate) fn now(&self) -> Result<Timestamp, crate::Error> {
+        let now = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.clock.now().as_nanos()));
+        let now = now.map_err(|_| crate::Error::new(crate::ErrorKind::Unavailable, "the clock panicked"))?;
         let last = self.last.fetch_max(now, Ordering::SeqCst);
-        Timestamp::from_nanos(now.max(last))
+        Ok(Timestamp::from_nanos(now.max(last)))
     }
 }

@@ -50,6 +50,16 @@ impl Error {
         self
     }
 
+    /// The same for another change of the same group; the source becomes text.
+    #[cfg(any(feature = "memory", feature = "sqlite"))]
+    pub(crate) fn again(&self) -> Self {
+        let context = match &self.source {
+            Some(source) => format!("{}: {source}", self.context),
+            None => self.context.clone(),
+        };
+        Self::new(self.kind, context)
+    }
+
     /// What went wrong.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {

@@ -94,6 +94,7 @@ impl Query {
             let mut bytes = vec![tag];
             bytes.extend((range.prefix.len() as u64).to_be_bytes());
             bytes.extend(&range.prefix);
+            bytes.push(u8::from(range.until.is_some()));
             bytes.extend(range.until.iter().flatten());
             bytes
         };

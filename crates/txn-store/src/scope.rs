@@ -51,10 +51,10 @@ impl Scope {
     /// # Errors
     /// As [`Store::commit`]. A change that writes a reserved kind is [`Outcome::Refused`].
     pub async fn commit(&self, change: Change) -> Result<Outcome, Error> {
-        if !self.may_write_reserved {
-            if let Err(invalid) = change.check_host() {
-                return Ok(Outcome::Refused(invalid.into()));
-            }
+        if !self.may_write_reserved
+            && let Err(invalid) = change.check_host()
+        {
+            return Ok(Outcome::Refused(invalid.into()));
         }
         let batch = vec![Commit { tenant: self.tenant.clone(), change }];
         self.store.commit(batch).await.pop().unwrap_or_else(|| {

@@ -25,11 +25,14 @@ fn ledger(guards: [Option<Guard>; 2]) -> Arc<Opening> {
 /// credits_posted − debits_posted − debits_pending ≥ 0
 const NO_OVERDRAFT: Guard = Guard { weights: [-1, -1, 0, 1], min: 0 };
 
+/// on_hand − reserved − unavailable ≥ 0
+const NO_OVERSALE: Guard = Guard { weights: [1, -1, 0, -1], min: 0 };
+
 fn stock() -> Arc<Opening> {
     Arc::new(Opening {
         class: Arc::new(Class { name: "stock".into(), signed: [false; 4], history: true, conserves: [None; 2] }),
         unit: Arc::from("item"),
-        guards: [Some(Guard { weights: [1, -1, 0, -1], min: 0 }), None],
+        guards: [Some(NO_OVERSALE), None],
     })
 }
 
@@ -123,6 +126,22 @@ fn a_guard_refuses_only_what_makes_it_worse_and_gives_back_the_label() {
     commit(&mut view, &refill).expect("what makes it better always passes");
 }
 
+/// What makes a broken guard better passes although it stays broken, and leaves no shortage behind; so does what leaves it as it is.
+#[test]
+fn a_release_passes_while_the_guard_is_still_broken() {
+    let mut view = MapView::default();
+    commit(&mut view, &change("in").add(add("sku", [10, 8, 0, 0], &stock()))).unwrap();
+    let recount = Add { force: true, ..add("sku", [-7, 0, 0, 0], &stock()) };
+    assert!(commit(&mut view, &change("recount").add(recount)).unwrap().entries[0].short);
+    for (id, delta) in [("released", [0, -2, 0, 0]), ("shipped", [-1, -1, 0, 0]), ("received", [1, 0, 0, 0])] {
+        let effects = commit(&mut view, &change(id).add(add("sku", delta, &stock()))).expect(id);
+        assert!(!effects.entries[0].short, "{id}");
+        assert!(NO_OVERSALE.value(effects.counters[0].after.lanes).unwrap() < 0, "{id}");
+    }
+    let worse = commit(&mut view, &change("reserved").add(add("sku", [0, 1, 0, 0], &stock()))).unwrap_err();
+    assert!(matches!(worse, Refusal::GuardBroken { value: -3, min: 0, .. }), "{worse}");
+}
+
 /// Cases L2, B3, B4.
 #[test]
 fn an_overflowing_balance_is_a_typed_error_and_changes_nothing() {
@@ -156,6 +175,12 @@ fn legs_in_two_currencies_balance_per_currency_or_are_refused() {
     assert!(matches!(commit(&mut view, &mixed), Err(Refusal::Unbalanced { off_by: 5, .. })));
     let pending_against_posted = change("p").add(add("a", [5, 0, 0, 0], &usd)).add(add("b", [0, 0, 0, 5], &usd));
     assert!(matches!(commit(&mut view, &pending_against_posted), Err(Refusal::Unbalanced { .. })));
+    for (id, lane) in [("pending", 0), ("posted", 1)] {
+        let mut delta = [0; 4];
+        delta[lane] = 5;
+        let from_nowhere = change(id).add(add("a", delta, &usd));
+        assert!(matches!(commit(&mut view, &from_nowhere), Err(Refusal::Unbalanced { off_by: 5, .. })), "{id}");
+    }
     let mixed_well = mixed.add(add("c", [0, 0, 0, 5], &usd)).add(add("d", [0, 5, 0, 0], &eur));
     commit(&mut view, &mixed_well).unwrap();
     let differs = change("differs").add(add("a", [0, 1, 0, 0], &eur));
@@ -268,4 +293,16 @@ fn a_basket_of_many_counters_is_judged_like_a_small_one() {
     commit(&mut view, &take).unwrap();
     assert_eq!(view.counters[&key("sku-0")].lanes, Lanes([4, 2, 0, 0]));
     assert_eq!(view.counters[&key("sku-1499")].lanes, Lanes([2, 1, 0, 0]));
+}
+
+/// A change with the tokens 5 and 3 of one lock was accepted and left 3 as the highest seen, so that 4 passed after 5.
+#[test]
+fn two_tokens_of_one_lock_in_a_change_are_refused_in_either_order() {
+    let name = FenceName::new("lock").unwrap();
+    for tokens in [[5, 3], [3, 5]] {
+        let mut two = change("two");
+        two.fence.extend(tokens.map(|token| Fence { name: name.clone(), token }));
+        let refusal = evaluate(&MapView::default(), &two, Timestamp::EPOCH).unwrap_err();
+        assert_eq!(refusal, Refusal::FenceStale { fence: name.clone(), token: 3, highest: 5 });
+    }
 }

@@ -33,47 +33,29 @@ pub const PARTS_MAX: usize = 65_536;
 /// ```
 pub fn allocate(whole: Money, weights: &[u64]) -> Result<Vec<Money>, MoneyError> {
     if weights.len() > PARTS_MAX {
-        return Err(MoneyError::TooManyParts {
-            parts: weights.len(),
-            parts_max: PARTS_MAX,
-        });
+        return Err(MoneyError::TooManyParts { parts: weights.len(), parts_max: PARTS_MAX });
     }
-    let overflow = || MoneyError::Overflow {
-        operation: "allocate",
-        value: format!("{whole}"),
-        bits: 128,
-    };
-    let total = weights
-        .iter()
-        .try_fold(0u128, |sum, weight| sum.checked_add(u128::from(*weight)))
-        .ok_or_else(overflow)?;
+    let overflow = || MoneyError::Overflow { operation: "allocate", value: format!("{whole}"), bits: 128 };
+    let total =
+        weights.iter().try_fold(0u128, |sum, weight| sum.checked_add(u128::from(*weight))).ok_or_else(overflow)?;
     if total == 0 {
-        return Err(MoneyError::InvalidWeights {
-            count: weights.len(),
-        });
+        return Err(MoneyError::InvalidWeights { count: weights.len() });
     }
 
     let magnitude = whole.minor().unsigned_abs();
     let mut left = magnitude;
     let mut shares = Vec::with_capacity(weights.len());
     for weight in weights {
-        let (share, remainder) =
-            mul_div(magnitude, u128::from(*weight), total).ok_or_else(overflow)?;
+        let (share, remainder) = mul_div(magnitude, u128::from(*weight), total).ok_or_else(overflow)?;
         left = left.checked_sub(share).ok_or_else(overflow)?;
-        shares.push(Share {
-            magnitude: share,
-            remainder,
-        });
+        shares.push(Share { magnitude: share, remainder });
     }
     hand_out(left, &mut shares);
 
     let negative = whole.is_negative();
     shares
         .into_iter()
-        .map(|share| {
-            signed(negative, share.magnitude)
-                .map(|minor| Money::from_minor(minor, whole.currency()))
-        })
+        .map(|share| signed(negative, share.magnitude).map(|minor| Money::from_minor(minor, whole.currency())))
         .collect::<Option<_>>()
         .ok_or_else(overflow)
 }
@@ -96,10 +78,7 @@ pub fn allocate(whole: Money, weights: &[u64]) -> Result<Vec<Money>, MoneyError>
 pub fn split(whole: Money, parts: NonZeroU32) -> Result<Vec<Money>, MoneyError> {
     let count = usize::try_from(parts.get()).unwrap_or(usize::MAX);
     if count > PARTS_MAX {
-        return Err(MoneyError::TooManyParts {
-            parts: count,
-            parts_max: PARTS_MAX,
-        });
+        return Err(MoneyError::TooManyParts { parts: count, parts_max: PARTS_MAX });
     }
     allocate(whole, &alloc::vec![1; count])
 }
@@ -111,10 +90,7 @@ struct Share {
 
 /// Gives the units left over, of which there are fewer than shares with a remainder.
 fn hand_out(left: u128, shares: &mut [Share]) {
-    let mut by_remainder: Vec<&mut Share> = shares
-        .iter_mut()
-        .filter(|share| share.remainder > 0)
-        .collect();
+    let mut by_remainder: Vec<&mut Share> = shares.iter_mut().filter(|share| share.remainder > 0).collect();
     // Stable, so that the earlier index wins a tie.
     by_remainder.sort_by_key(|share| core::cmp::Reverse(share.remainder));
     for (share, _) in by_remainder.into_iter().zip(0..left) {
@@ -148,41 +124,24 @@ mod tests {
     fn parts_add_up_and_the_earlier_part_takes_the_odd_unit() {
         let hundred = Money::parse("100.00", Currency::USD).unwrap();
         let parts = split(hundred, count(3)).unwrap();
-        assert_eq!(
-            parts.iter().map(Money::to_string).collect::<Vec<_>>(),
-            ["33.34 USD", "33.33 USD", "33.33 USD"]
-        );
+        assert_eq!(parts.iter().map(Money::to_string).collect::<Vec<_>>(), ["33.34 USD", "33.33 USD", "33.33 USD"]);
         assert_eq!(Money::sum(Currency::USD, parts), Ok(hundred));
 
         assert_eq!(minors(split(usd(100), count(3))), [34, 33, 33]);
         assert_eq!(minors(split(usd(1), count(3))), [1, 0, 0], "0.01 into 3");
         assert_eq!(minors(split(usd(1), count(7))), [1, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(
-            minors(split(usd(-100), count(3))),
-            [-34, -33, -33],
-            "the refund of each part"
-        );
+        assert_eq!(minors(split(usd(-100), count(3))), [-34, -33, -33], "the refund of each part");
         assert_eq!(minors(split(usd(0), count(2))), [0, 0]);
         assert_eq!(minors(allocate(usd(101), &[1, 0, 1])), [51, 0, 50]);
-        assert_eq!(
-            minors(allocate(usd(5), &[3, 7])),
-            [2, 3],
-            "1.5 and 3.5: a tie goes to the earlier"
-        );
-        assert_eq!(
-            minors(allocate(usd(10), &[1, 2, 4])),
-            [1, 3, 6],
-            "1.43, 2.86, 5.71"
-        );
+        assert_eq!(minors(allocate(usd(5), &[3, 7])), [2, 3], "1.5 and 3.5: a tie goes to the earlier");
+        assert_eq!(minors(allocate(usd(10), &[1, 2, 4])), [1, 3, 6], "1.43, 2.86, 5.71");
     }
 
     /// Cases L27, B9.
     #[test]
     fn weights_that_give_to_nobody_are_refused() {
         for weights in [&[][..], &[0], &[0, 0]] {
-            let expected = MoneyError::InvalidWeights {
-                count: weights.len(),
-            };
+            let expected = MoneyError::InvalidWeights { count: weights.len() };
             assert_eq!(allocate(usd(100), weights), Err(expected));
         }
         // A negative weight has no value: what reads weights refuses it.
@@ -194,26 +153,17 @@ mod tests {
         let most = u32::try_from(PARTS_MAX).unwrap();
         let parts = split(usd(i128::MAX), count(most)).unwrap();
         assert_eq!(Money::sum(Currency::USD, parts), Ok(usd(i128::MAX)));
-        let expected = MoneyError::TooManyParts {
-            parts: PARTS_MAX + 1,
-            parts_max: PARTS_MAX,
-        };
+        let expected = MoneyError::TooManyParts { parts: PARTS_MAX + 1, parts_max: PARTS_MAX };
         assert_eq!(split(usd(1), count(most + 1)), Err(expected.clone()));
         assert_eq!(allocate(usd(1), &vec![1; PARTS_MAX + 1]), Err(expected));
-        assert!(matches!(
-            split(usd(1), NonZeroU32::MAX),
-            Err(MoneyError::TooManyParts { .. })
-        ));
+        assert!(matches!(split(usd(1), NonZeroU32::MAX), Err(MoneyError::TooManyParts { .. })));
     }
 
     #[test]
     fn the_largest_amount_and_weights_stay_exact() {
         let weights = vec![u64::MAX; PARTS_MAX];
         for whole in [usd(i128::MAX), usd(i128::MIN)] {
-            assert_eq!(
-                Money::sum(Currency::USD, allocate(whole, &weights).unwrap()),
-                Ok(whole)
-            );
+            assert_eq!(Money::sum(Currency::USD, allocate(whole, &weights).unwrap()), Ok(whole));
         }
         assert_eq!(minors(allocate(usd(i128::MIN), &[u64::MAX])), [i128::MIN]);
     }

@@ -82,9 +82,7 @@ impl Money {
     /// [`MoneyError::CurrencyMismatch`], [`MoneyError::Overflow`].
     pub fn try_add(self, other: Money) -> Result<Money, MoneyError> {
         self.same_currency(other)?;
-        self.with(self.minor.checked_add(other.minor), || {
-            overflow("add", format!("{self} and {other}"))
-        })
+        self.with(self.minor.checked_add(other.minor), || overflow("add", format!("{self} and {other}")))
     }
 
     /// The exact difference.
@@ -94,9 +92,7 @@ impl Money {
     /// [`MoneyError::CurrencyMismatch`], [`MoneyError::Overflow`].
     pub fn try_sub(self, other: Money) -> Result<Money, MoneyError> {
         self.same_currency(other)?;
-        self.with(self.minor.checked_sub(other.minor), || {
-            overflow("subtract", format!("{other} from {self}"))
-        })
+        self.with(self.minor.checked_sub(other.minor), || overflow("subtract", format!("{other} from {self}")))
     }
 
     /// The amount with its sign turned.
@@ -105,9 +101,7 @@ impl Money {
     ///
     /// [`MoneyError::Overflow`] for `i128::MIN`, which has no counterpart.
     pub fn try_neg(self) -> Result<Money, MoneyError> {
-        self.with(self.minor.checked_neg(), || {
-            overflow("negate", self.to_string())
-        })
+        self.with(self.minor.checked_neg(), || overflow("negate", self.to_string()))
     }
 
     /// The amount without its sign.
@@ -116,9 +110,7 @@ impl Money {
     ///
     /// [`MoneyError::Overflow`] for `i128::MIN`, which has no counterpart.
     pub fn try_abs(self) -> Result<Money, MoneyError> {
-        self.with(self.minor.checked_abs(), || {
-            overflow("take the absolute of", self.to_string())
-        })
+        self.with(self.minor.checked_abs(), || overflow("take the absolute of", self.to_string()))
     }
 
     /// The amount `factor` times, such as a unit price times a quantity.
@@ -127,9 +119,7 @@ impl Money {
     ///
     /// [`MoneyError::Overflow`].
     pub fn try_mul(self, factor: i128) -> Result<Money, MoneyError> {
-        self.with(self.minor.checked_mul(factor), || {
-            overflow("multiply", format!("{self} by {factor}"))
-        })
+        self.with(self.minor.checked_mul(factor), || overflow("multiply", format!("{self} by {factor}")))
     }
 
     /// The amount times a rate, computed exactly and then rounded once, as told.
@@ -153,17 +143,11 @@ impl Money {
         let exact = || {
             let negative = self.is_negative() != (rate.mantissa() < 0);
             let divisor = 10u128.checked_pow(rate.scale())?;
-            let (quotient, rest) = mul_div(
-                self.minor.unsigned_abs(),
-                rate.mantissa().unsigned_abs(),
-                divisor,
-            )?;
+            let (quotient, rest) = mul_div(self.minor.unsigned_abs(), rate.mantissa().unsigned_abs(), divisor)?;
             let grown = u128::from(rounding.grows(negative, quotient, rest, divisor));
             signed(negative, quotient.checked_add(grown)?)
         };
-        self.with(exact(), || {
-            overflow("multiply", format!("{self} by {rate}"))
-        })
+        self.with(exact(), || overflow("multiply", format!("{self} by {rate}")))
     }
 
     /// The exact sum of all amounts, which must be in `currency`; zero for none.
@@ -179,13 +163,8 @@ impl Money {
     /// assert_eq!(Money::sum(Currency::JPY, lines)?.minor(), 449);
     /// # Ok::<(), txn_core::money::MoneyError>(())
     /// ```
-    pub fn sum(
-        currency: Currency,
-        amounts: impl IntoIterator<Item = Money>,
-    ) -> Result<Money, MoneyError> {
-        amounts
-            .into_iter()
-            .try_fold(Money::zero(currency), Money::try_add)
+    pub fn sum(currency: Currency, amounts: impl IntoIterator<Item = Money>) -> Result<Money, MoneyError> {
+        amounts.into_iter().try_fold(Money::zero(currency), Money::try_add)
     }
 
     /// The order of two amounts of one currency.
@@ -216,13 +195,8 @@ impl Money {
     ///
     /// [`MoneyError::Overflow`] above the 96 bits of a [`Decimal`].
     pub fn to_decimal(self) -> Result<Decimal, MoneyError> {
-        Decimal::try_from_i128_with_scale(self.minor, u32::from(self.currency.exponent())).map_err(
-            |_| MoneyError::Overflow {
-                operation: "convert",
-                value: self.to_string(),
-                bits: 96,
-            },
-        )
+        Decimal::try_from_i128_with_scale(self.minor, u32::from(self.currency.exponent()))
+            .map_err(|_| MoneyError::Overflow { operation: "convert", value: self.to_string(), bits: 96 })
     }
 
     /// A decimal in major units as money, if it is a whole number of minor units. Zeros behind the point do not count as decimals.
@@ -243,52 +217,29 @@ impl Money {
         let decimals_max = currency.exponent();
         let exact = || {
             let unit = 10u128.checked_pow(u32::from(decimals_max))?;
-            mul_div(
-                value.mantissa().unsigned_abs(),
-                unit,
-                10u128.checked_pow(value.scale())?,
-            )
+            mul_div(value.mantissa().unsigned_abs(), unit, 10u128.checked_pow(value.scale())?)
         };
         let (magnitude, rest) = exact().ok_or_else(|| overflow("convert", value.to_string()))?;
         if rest != 0 {
-            return Err(MoneyError::Scale {
-                value: value.to_string(),
-                currency,
-                decimals_max,
-            });
+            return Err(MoneyError::Scale { value: value.to_string(), currency, decimals_max });
         }
-        Money::zero(currency).with(signed(value.mantissa() < 0, magnitude), || {
-            overflow("convert", value.to_string())
-        })
+        Money::zero(currency).with(signed(value.mantissa() < 0, magnitude), || overflow("convert", value.to_string()))
     }
 
-    fn with(
-        self,
-        minor: Option<i128>,
-        refusal: impl FnOnce() -> MoneyError,
-    ) -> Result<Money, MoneyError> {
-        minor
-            .map(|minor| Money { minor, ..self })
-            .ok_or_else(refusal)
+    fn with(self, minor: Option<i128>, refusal: impl FnOnce() -> MoneyError) -> Result<Money, MoneyError> {
+        minor.map(|minor| Money { minor, ..self }).ok_or_else(refusal)
     }
 
     fn same_currency(self, other: Money) -> Result<(), MoneyError> {
         if self.currency == other.currency {
             return Ok(());
         }
-        Err(MoneyError::CurrencyMismatch {
-            left: self.currency,
-            right: other.currency,
-        })
+        Err(MoneyError::CurrencyMismatch { left: self.currency, right: other.currency })
     }
 }
 
 fn overflow(operation: &'static str, value: String) -> MoneyError {
-    MoneyError::Overflow {
-        operation,
-        value,
-        bits: 128,
-    }
+    MoneyError::Overflow { operation, value, bits: 128 }
 }
 
 #[cfg(test)]

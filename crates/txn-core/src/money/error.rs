@@ -35,9 +35,7 @@ pub enum MoneyError {
         right: Currency,
     },
     /// More decimals than the currency has. The value is refused and never rounded.
-    #[error(
-        "{value:?} is not a whole number of minor units: {currency} has {decimals_max} decimals"
-    )]
+    #[error("{value:?} is not a whole number of minor units: {currency} has {decimals_max} decimals")]
     Scale {
         /// The text or number given.
         value: String,

@@ -15,10 +15,7 @@ pub(super) struct Text {
 
 impl Text {
     pub(super) fn of(money: Money) -> Text {
-        let mut text = Text {
-            bytes: [0; TEXT_BYTES],
-            start: TEXT_BYTES,
-        };
+        let mut text = Text { bytes: [0; TEXT_BYTES], start: TEXT_BYTES };
         let mut decimals = money.currency().exponent();
         let mut rest = money.minor().unsigned_abs();
         // Decimals first, then the point, then at least one digit.
@@ -40,10 +37,7 @@ impl Text {
     }
 
     pub(super) fn as_str(&self) -> &str {
-        let written = self
-            .bytes
-            .get(self.start..)
-            .expect("the start never passes the end");
+        let written = self.bytes.get(self.start..).expect("the start never passes the end");
         core::str::from_utf8(written).expect("only ASCII is written")
     }
 
@@ -64,10 +58,7 @@ impl Text {
     }
 
     fn prepend(&mut self, byte: u8) {
-        self.start = self
-            .start
-            .checked_sub(1)
-            .expect("48 bytes hold every i128 with a sign and a point");
+        self.start = self.start.checked_sub(1).expect("48 bytes hold every i128 with a sign and a point");
         if let Some(place) = self.bytes.get_mut(self.start) {
             *place = byte;
         }
@@ -99,21 +90,9 @@ mod tests {
             (-7, Currency::JPY, "-7"),
             (1, Currency::BHD, "0.001"),
             (-12_345, Currency::CLF, "-1.2345"),
-            (
-                i128::MAX,
-                Currency::CLF,
-                "17014118346046923173168730371588410.5727",
-            ),
-            (
-                i128::MIN,
-                Currency::JPY,
-                "-170141183460469231731687303715884105728",
-            ),
-            (
-                i128::MIN,
-                Currency::USD,
-                "-1701411834604692317316873037158841057.28",
-            ),
+            (i128::MAX, Currency::CLF, "17014118346046923173168730371588410.5727"),
+            (i128::MIN, Currency::JPY, "-170141183460469231731687303715884105728"),
+            (i128::MIN, Currency::USD, "-1701411834604692317316873037158841057.28"),
             (i128::from(u64::MAX), Currency::USD, "184467440737095516.15"),
         ];
         for (minor, currency, expected) in cases {

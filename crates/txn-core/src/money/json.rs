@@ -46,12 +46,8 @@ mod tests {
     #[test]
     fn the_form_is_fixed() {
         let money = Money::from_minor(1005, Currency::USD);
-        assert_eq!(
-            serde_json::to_string(&money).unwrap(),
-            r#"{"amount":"10.05","currency":"USD"}"#
-        );
-        let read: Money =
-            serde_json::from_str(r#"{ "currency": "USD", "amount": "10\u002e05" }"#).unwrap();
+        assert_eq!(serde_json::to_string(&money).unwrap(), r#"{"amount":"10.05","currency":"USD"}"#);
+        let read: Money = serde_json::from_str(r#"{ "currency": "USD", "amount": "10\u002e05" }"#).unwrap();
         assert_eq!(read, money);
         let owned = serde_json::to_value(money).unwrap();
         assert_eq!(serde_json::from_value::<Money>(owned).unwrap(), money);
@@ -60,26 +56,12 @@ mod tests {
     /// Cases B8, L29.
     #[test]
     fn a_number_is_no_amount() {
-        for number in [
-            "0.1",
-            "0.30000000000000004",
-            "1e308",
-            "9007199254740993",
-            "10",
-            "-0",
-            "0",
-        ] {
-            let refused = serde_json::from_str::<Money>(&format!(
-                r#"{{"amount":{number},"currency":"USD"}}"#
-            ))
-            .unwrap_err();
-            assert!(
-                refused.to_string().contains("expected a string"),
-                "{number}: {refused}"
-            );
+        for number in ["0.1", "0.30000000000000004", "1e308", "9007199254740993", "10", "-0", "0"] {
+            let refused =
+                serde_json::from_str::<Money>(&format!(r#"{{"amount":{number},"currency":"USD"}}"#)).unwrap_err();
+            assert!(refused.to_string().contains("expected a string"), "{number}: {refused}");
         }
-        let beyond_float: Money =
-            serde_json::from_str(r#"{"amount":"9007199254740993","currency":"JPY"}"#).unwrap();
+        let beyond_float: Money = serde_json::from_str(r#"{"amount":"9007199254740993","currency":"JPY"}"#).unwrap();
         assert_eq!(beyond_float.minor(), 9_007_199_254_740_993);
     }
 
@@ -88,31 +70,13 @@ mod tests {
         let refused = [
             (r#"{"amount":"10.05"}"#, "missing field `currency`"),
             (r#"{"currency":"USD"}"#, "missing field `amount`"),
-            (
-                r#"{"amount":"1","currency":"USD","scale":2}"#,
-                "unknown field `scale`",
-            ),
-            (
-                r#"{"amount":"1","amount":"2","currency":"USD"}"#,
-                "duplicate field `amount`",
-            ),
-            (
-                r#"{"amount":"1","currency":"USD","currency":"EUR"}"#,
-                "duplicate field `currency`",
-            ),
-            (
-                r#"{"amount":"10.005","currency":"USD"}"#,
-                "USD has 2 decimals",
-            ),
-            (
-                r#"{"amount":"1e2","currency":"USD"}"#,
-                "\"1e2\" is not an amount",
-            ),
+            (r#"{"amount":"1","currency":"USD","scale":2}"#, "unknown field `scale`"),
+            (r#"{"amount":"1","amount":"2","currency":"USD"}"#, "duplicate field `amount`"),
+            (r#"{"amount":"1","currency":"USD","currency":"EUR"}"#, "duplicate field `currency`"),
+            (r#"{"amount":"10.005","currency":"USD"}"#, "USD has 2 decimals"),
+            (r#"{"amount":"1e2","currency":"USD"}"#, "\"1e2\" is not an amount"),
             (r#"{"amount":null,"currency":"USD"}"#, "expected a string"),
-            (
-                r#"{"amount":"1","currency":"usd"}"#,
-                "\"usd\" is not the code",
-            ),
+            (r#"{"amount":"1","currency":"usd"}"#, "\"usd\" is not the code"),
             (r#"{"amount":"1","currency":840}"#, "an ISO 4217 code"),
             (r#""10.05 USD""#, "invalid type"),
         ];

@@ -30,10 +30,7 @@ impl Money {
     /// ```
     pub fn parse(text: &str, currency: Currency) -> Result<Money, MoneyError> {
         if text.len() > AMOUNT_BYTES_MAX {
-            return Err(MoneyError::TooLong {
-                bytes: text.len(),
-                bytes_max: AMOUNT_BYTES_MAX,
-            });
+            return Err(MoneyError::TooLong { bytes: text.len(), bytes_max: AMOUNT_BYTES_MAX });
         }
         let (negative, number) = match text.strip_prefix('-') {
             Some(number) => (true, number),
@@ -53,26 +50,17 @@ impl Money {
             return Err(malformed(text));
         }
         let decimals_max = currency.exponent();
-        let missing = usize::from(decimals_max)
-            .checked_sub(decimals.len())
-            .ok_or_else(|| MoneyError::Scale {
-                value: text.to_string(),
-                currency,
-                decimals_max,
-            })?;
+        let missing = usize::from(decimals_max).checked_sub(decimals.len()).ok_or_else(|| MoneyError::Scale {
+            value: text.to_string(),
+            currency,
+            decimals_max,
+        })?;
 
-        let digits = whole
-            .bytes()
-            .chain(decimals.bytes())
-            .chain(core::iter::repeat_n(b'0', missing));
+        let digits = whole.bytes().chain(decimals.bytes()).chain(core::iter::repeat_n(b'0', missing));
         magnitude(digits)
             .and_then(|magnitude| signed(negative, magnitude))
             .map(|minor| Money::from_minor(minor, currency))
-            .ok_or_else(|| MoneyError::Overflow {
-                operation: "parse",
-                value: text.to_string(),
-                bits: 128,
-            })
+            .ok_or_else(|| MoneyError::Overflow { operation: "parse", value: text.to_string(), bits: 128 })
     }
 }
 
@@ -81,15 +69,11 @@ fn is_digits(text: &str) -> bool {
 }
 
 fn malformed(text: &str) -> MoneyError {
-    MoneyError::Malformed {
-        value: text.to_string(),
-    }
+    MoneyError::Malformed { value: text.to_string() }
 }
 
 fn magnitude(mut digits: impl Iterator<Item = u8>) -> Option<u128> {
-    digits.try_fold(0u128, |sum, digit| {
-        sum.checked_mul(10)?.checked_add(u128::from(digit & 0x0f))
-    })
+    digits.try_fold(0u128, |sum, digit| sum.checked_mul(10)?.checked_add(u128::from(digit & 0x0f)))
 }
 
 #[cfg(test)]
@@ -167,11 +151,7 @@ mod tests {
             ("-1.23456", Currency::CLF, 4),
         ];
         for (text, currency, decimals_max) in refused {
-            let expected = MoneyError::Scale {
-                value: text.into(),
-                currency,
-                decimals_max,
-            };
+            let expected = MoneyError::Scale { value: text.into(), currency, decimals_max };
             assert_eq!(Money::parse(text, currency), Err(expected), "{text}");
         }
     }
@@ -188,54 +168,27 @@ mod tests {
             ("007", Currency::JPY, 7),
             ("1.234", Currency::BHD, 1234),
             ("1.2", Currency::CLF, 12_000),
-            (
-                "1701411834604692317316873037158841057.27",
-                Currency::USD,
-                i128::MAX,
-            ),
-            (
-                "-1701411834604692317316873037158841057.28",
-                Currency::USD,
-                i128::MIN,
-            ),
+            ("1701411834604692317316873037158841057.27", Currency::USD, i128::MAX),
+            ("-1701411834604692317316873037158841057.28", Currency::USD, i128::MIN),
         ];
         for (text, currency, minor) in accepted {
-            assert_eq!(
-                Money::parse(text, currency),
-                Ok(Money::from_minor(minor, currency)),
-                "{text}"
-            );
+            assert_eq!(Money::parse(text, currency), Ok(Money::from_minor(minor, currency)), "{text}");
         }
     }
 
     /// Case B3.
     #[test]
     fn one_more_than_the_range_overflows_and_one_byte_more_than_the_limit_is_too_long() {
-        for text in [
-            "1701411834604692317316873037158841057.28",
-            "-1701411834604692317316873037158841057.29",
-            &"9".repeat(64),
-        ] {
-            let expected = MoneyError::Overflow {
-                operation: "parse",
-                value: text.into(),
-                bits: 128,
-            };
+        for text in
+            ["1701411834604692317316873037158841057.28", "-1701411834604692317316873037158841057.29", &"9".repeat(64)]
+        {
+            let expected = MoneyError::Overflow { operation: "parse", value: text.into(), bits: 128 };
             assert_eq!(Money::parse(text, Currency::USD), Err(expected));
         }
         let longest = format!("{}1", "0".repeat(AMOUNT_BYTES_MAX - 1));
-        assert_eq!(
-            Money::parse(&longest, Currency::JPY),
-            Ok(Money::from_minor(1, Currency::JPY))
-        );
-        let too_long = MoneyError::TooLong {
-            bytes: 65,
-            bytes_max: 64,
-        };
-        assert_eq!(
-            Money::parse(&format!("0{longest}"), Currency::JPY),
-            Err(too_long)
-        );
+        assert_eq!(Money::parse(&longest, Currency::JPY), Ok(Money::from_minor(1, Currency::JPY)));
+        let too_long = MoneyError::TooLong { bytes: 65, bytes_max: 64 };
+        assert_eq!(Money::parse(&format!("0{longest}"), Currency::JPY), Err(too_long));
     }
 
     fn currencies() -> impl Strategy<Value = Currency> {

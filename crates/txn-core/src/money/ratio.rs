@@ -11,12 +11,8 @@ pub(super) fn mul_div(value: u128, factor: u128, divisor: u128) -> Option<(u128,
     // Long division, one byte of `value` at a time: the rest is below `divisor`, so that the step fits 128 bits.
     let (mut quotient, mut rest) = (0u128, 0u128);
     for byte in value.to_be_bytes() {
-        let step = rest
-            .checked_mul(256)?
-            .checked_add(factor.checked_mul(u128::from(byte))?)?;
-        quotient = quotient
-            .checked_mul(256)?
-            .checked_add(step.checked_div(divisor)?)?;
+        let step = rest.checked_mul(256)?.checked_add(factor.checked_mul(u128::from(byte))?)?;
+        quotient = quotient.checked_mul(256)?.checked_add(step.checked_div(divisor)?)?;
         rest = step.checked_rem(divisor)?;
     }
     Some((quotient, rest))
@@ -24,11 +20,7 @@ pub(super) fn mul_div(value: u128, factor: u128, divisor: u128) -> Option<(u128,
 
 /// `magnitude` with a sign, if it fits.
 pub(super) fn signed(negative: bool, magnitude: u128) -> Option<i128> {
-    if negative {
-        0i128.checked_sub_unsigned(magnitude)
-    } else {
-        0i128.checked_add_unsigned(magnitude)
-    }
+    if negative { 0i128.checked_sub_unsigned(magnitude) } else { 0i128.checked_add_unsigned(magnitude) }
 }
 
 #[cfg(test)]

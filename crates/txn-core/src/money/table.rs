@@ -7,16 +7,25 @@ use super::Currency;
 
 /// One registration.
 pub(super) struct Row {
+    pub(super) key: u32,
     pub(super) code: &'static str,
     pub(super) numeric: u16,
     pub(super) exponent: u8,
+}
+
+/// A code as a number, in the same order as the codes; 0 for what has not three bytes. Comparing numbers makes the search fast.
+pub(super) const fn key(code: &str) -> u32 {
+    match code.as_bytes() {
+        [first, second, third] => u32::from_be_bytes([0, *first, *second, *third]),
+        _ => 0,
+    }
 }
 
 /// Writes the table and one constant per currency from one list, so that they cannot differ.
 macro_rules! register {
     ($($code:ident $numeric:literal $exponent:literal $name:literal;)*) => {
         pub(super) static TABLE: &[Row] =
-            &[$(Row { code: stringify!($code), numeric: $numeric, exponent: $exponent }),*];
+            &[$(Row { key: key(stringify!($code)), code: stringify!($code), numeric: $numeric, exponent: $exponent }),*];
 
         #[repr(u8)]
         #[expect(clippy::upper_case_acronyms, reason = "the standard writes its codes so")]

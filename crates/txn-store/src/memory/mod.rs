@@ -79,10 +79,14 @@ impl Store for Memory {
             return refused;
         }
         let mut state = self.state();
+        let now = match self.time.now() {
+            Ok(now) => now,
+            Err(error) => return batch.iter().map(|_| Err(error.again())).collect(),
+        };
         let outcomes: Vec<_> = batch
             .into_iter()
             .map(|Commit { tenant, change }| match change.check(&self.limits.change) {
-                Ok(()) => Ok(state.commit(&tenant, change, self.time.now())),
+                Ok(()) => Ok(state.commit(&tenant, change, now)),
                 Err(invalid) => Ok(Outcome::Refused(invalid.into())),
             })
             .collect();
@@ -95,7 +99,7 @@ impl Store for Memory {
     async fn get(&self, asks: Vec<Ask>) -> Result<Vec<Snapshot>, Error> {
         self.limits.check_asks(&asks)?;
         let state = self.state();
-        let now = self.time.now();
+        let now = self.time.now()?;
         Ok(asks.iter().map(|ask| state.get(ask, now)).collect())
     }
 

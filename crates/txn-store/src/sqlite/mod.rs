@@ -1,1 +1,329 @@
-//! SQLite.
+//! One file, one process, every commit durable: the embedded default.
+//!
+//! **Durability.** With [`Durability::Full`], the default, a change is answered after the write-ahead log that holds it has been flushed to the medium
+//! (`journal_mode=WAL`, `synchronous=FULL`, both read back when the store is opened).
+//!
+//! **One owner.** A store is owned by one process through a lock on `PATH.lock`; a second one, in another process or in this, is refused with
+//! [`ErrorKind::Locked`](crate::ErrorKind::Locked). The same file keeps a mark of how far commits have been acknowledged, so that a write-ahead log that was
+//! removed is an error, not a silent loss. A backup takes the database, after a clean close, or all of `PATH`, `PATH-wal` and `PATH.lock`.
+//!
+//! **Threads.** One thread writes: while one commit is in flight the next changes gather, and then go into one transaction and one flush, each with its own
+//! result. A few threads read, each ask from one snapshot. Callers wait on channels: any executor will do, and a call that is dropped leaves nothing behind.
+//!
+//! **Faults.** When the medium fails at a commit, its changes are [`Unknown`](crate::Outcome::Unknown) unless the store can see that they are committed, and no later
+//! change is taken until the store is opened again; reads go on. The same holds when the writer dies.
+//!
+//! *Not* here: several processes on one file, network file systems, encryption.
+
+mod export;
+mod find;
+mod load;
+mod mark;
+mod open;
+mod queue;
+mod reader;
+mod rows;
+mod scan;
+mod sql;
+#[cfg(test)]
+mod tests;
+mod write;
+mod writer;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use async_trait::async_trait;
+use futures_channel::oneshot;
+use txn_change::{ChangeId, Tenant};
+
+use crate::{
+    admin::{Export, Health, StoreAdmin},
+    clock::{Clock, StoreTime, SystemClock},
+    cursor::Cursor,
+    error::{Error, ErrorKind},
+    limits::StoreLimits,
+    query::{Page, Query},
+    store::{Ask, Commit, LogPage, Outcome, Position, Snapshot, Store},
+    watch::Head,
+};
+
+use queue::Queue;
+use reader::Question;
+use writer::Job;
+
+/// How durable a commit is when it is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// It survives a loss of power.
+    #[default]
+    Full,
+    /// It survives the death of the process, but the latest commits may be lost with the power; the store stays whole. For tests, and for what can be
+    /// made again.
+    Process,
+}
+
+/// How a store is opened.
+///
+/// ```
+/// use txn_store::sqlite::Sqlite;
+/// let folder = tempfile::tempdir()?;
+/// let store = Sqlite::options(folder.path().join("shop.db")).readers(1).open()?;
+/// # drop(store);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Options {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    limits: StoreLimits,
+    readers: usize,
+    durability: Durability,
+}
+
+impl Options {
+    /// Another clock than the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Other limits than the default ones.
+    #[must_use]
+    pub fn limits(mut self, limits: StoreLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How many threads read: 1 to 64; 2 when nothing is said.
+    #[must_use]
+    pub fn readers(mut self, readers: usize) -> Self {
+        self.readers = readers.clamp(1, 64);
+        self
+    }
+
+    /// Another durability than [`Durability::Full`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Opens the store, making it when there is none, and bringing an older format up to date. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Locked`] when it is open elsewhere, [`ErrorKind::Newer`] when a newer build has written it, [`ErrorKind::Invalid`] when the file is another
+    /// program's, [`ErrorKind::Corrupt`] when it is damaged or its write-ahead log was removed, [`ErrorKind::Unavailable`] when the medium fails.
+    pub fn open(self) -> Result<Sqlite, Error> {
+        Sqlite::start(self)
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Options");
+        shown.field("path", &self.path).field("limits", &self.limits);
+        shown.field("readers", &self.readers).field("durability", &self.durability).finish_non_exhaustive()
+    }
+}
+
+/// A store in one SQLite file. See the [module](self) for what it promises. Dropping it waits for the group in flight, and closes it.
+///
+/// ```
+/// use txn_store::{sqlite::Sqlite, StoreAdmin};
+/// let folder = tempfile::tempdir()?;
+/// let store = Sqlite::open(folder.path().join("shop.db"))?;
+/// let health = pollster::block_on(store.health())?;
+/// assert_eq!(health.commits, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Sqlite {
+    shared: Arc<Shared>,
+    readers: Vec<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// What callers, the writer and the readers share.
+struct Shared {
+    path: PathBuf,
+    limits: StoreLimits,
+    time: StoreTime,
+    head: Head,
+    jobs: Queue<Job>,
+    questions: Queue<Question>,
+    #[cfg(test)]
+    faults: tests::Faults,
+}
+
+/// A head that no log reaches: it wakes who waits when the log has come to its end.
+const NO_MORE: Position = Position(u64::MAX);
+
+impl Sqlite {
+    /// Opens the store at `path` with the default options. See [`Options::open`].
+    ///
+    /// # Errors
+    /// Those of [`Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::options(path).open()
+    }
+
+    /// The options of a store at `path`.
+    #[must_use]
+    pub fn options(path: impl AsRef<Path>) -> Options {
+        Options {
+            path: path.as_ref().to_owned(),
+            clock: Arc::new(SystemClock),
+            limits: StoreLimits::default(),
+            readers: 2,
+            durability: Durability::default(),
+        }
+    }
+
+    fn start(options: Options) -> Result<Self, Error> {
+        let opened = open::open(&options.path, options.durability)?;
+        let shared = Arc::new(Shared {
+            path: opened.path,
+            limits: options.limits,
+            time: StoreTime::new(options.clock, opened.last_time),
+            head: Head::at(Position(opened.numbers.position.cast_unsigned())),
+            jobs: Queue::new("changes", options.limits.queue_max),
+            questions: Queue::new("asks and pages", options.limits.queue_max),
+            #[cfg(test)]
+            faults: tests::Faults::default(),
+        });
+        // From here on, dropping the half-made store ends the threads that were started.
+        let mut store = Self { shared: Arc::clone(&shared), readers: Vec::new(), writer: None };
+        let no_thread = |error| Error::new(ErrorKind::Unavailable, "starting a thread").because(error);
+        for number in 0..options.readers {
+            let connection = open::read_connection(&shared.path)?;
+            let shared = Arc::clone(&shared);
+            let named = thread::Builder::new().name(format!("txn-sqlite-read-{number}"));
+            store.readers.push(named.spawn(move || reader::run(&shared, connection)).map_err(no_thread)?);
+        }
+        let named = thread::Builder::new().name("txn-sqlite-write".into());
+        let writer = writer::Writer::new(shared, opened.connection, opened.mark, opened.numbers);
+        store.writer = Some(named.spawn(move || writer.run()).map_err(no_thread)?);
+        Ok(store)
+    }
+
+    async fn ask<T>(
+        &self,
+        weight: usize,
+        question: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Question,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.questions.push(question(reply), weight)?;
+        answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the reader died")))
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.shared.jobs.close("the store is closed");
+        self.shared.questions.close("the store is closed");
+        // Readers first: the last connection to close is the one that can empty the write-ahead log.
+        for thread in self.readers.drain(..).chain(self.writer.take()) {
+            // A waker may drop the last handle on one of these threads, which cannot wait for itself.
+            if thread.thread().id() != thread::current().id() {
+                // A panic has been answered where it happened.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite").field("path", &self.shared.path).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Outcome, Error>> {
+        let limits = &self.shared.limits;
+        if let Some(refused) = limits.refuse_batch(batch.len()) {
+            return refused;
+        }
+        let mut results: Vec<Option<Result<Outcome, Error>>> = Vec::with_capacity(batch.len());
+        let mut well_formed = Vec::with_capacity(batch.len());
+        let mut ids: Vec<ChangeId> = Vec::with_capacity(batch.len());
+        for commit in batch {
+            match commit.change.check(&limits.change) {
+                Ok(()) => {
+                    results.push(None);
+                    ids.push(commit.change.id.clone());
+                    well_formed.push(commit);
+                }
+                Err(invalid) => results.push(Some(Ok(Outcome::Refused(invalid.into())))),
+            }
+        }
+        let mut answers = self.hand_over(well_formed, ids).await.into_iter();
+        let filled = results.into_iter().map(|result| result.or_else(|| answers.next()));
+        filled.map(|result| result.expect("one answer for each well-formed change")).collect()
+    }
+
+    async fn get(&self, asks: Vec<Ask>) -> Result<Vec<Snapshot>, Error> {
+        self.shared.limits.check_asks(&asks)?;
+        self.ask(asks.len(), |reply| Question::Get { asks, reply }).await
+    }
+
+    async fn find(&self, tenant: &Tenant, query: &Query, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
+        self.shared.limits.check_page(limit)?;
+        let after = after.map(|cursor| cursor.open(tenant, query)).transpose()?;
+        let (tenant, query) = (tenant.clone(), query.clone());
+        self.ask(1, |reply| Question::Find { tenant, query, after, limit, reply }).await
+    }
+
+    async fn read(&self, after: Position, limit: usize) -> Result<LogPage, Error> {
+        self.shared.limits.check_page(limit)?;
+        self.ask(1, |reply| Question::Read { after, limit, reply }).await
+    }
+
+    async fn watch(&self, after: Position) -> Result<Position, Error> {
+        let head = self.shared.head.past(after).await;
+        if head == NO_MORE {
+            return Err(self.shared.jobs.closed().unwrap_or_else(|| Error::new(ErrorKind::Closed, "the writer ended")));
+        }
+        Ok(head)
+    }
+}
+
+impl Sqlite {
+    /// Hands well-formed changes to the writer and waits for one answer each.
+    async fn hand_over(&self, changes: Vec<Commit>, ids: Vec<ChangeId>) -> Vec<Result<Outcome, Error>> {
+        if changes.is_empty() {
+            return Vec::new();
+        }
+        let (reply, answer) = oneshot::channel();
+        if let Err(error) = self.shared.jobs.push(Job::new(changes, reply), ids.len()) {
+            return ids.iter().map(|_| Err(error.again())).collect();
+        }
+        match answer.await {
+            Ok(results) => results,
+            // The writer died with these in its hands.
+            Err(oneshot::Canceled) => ids.into_iter().map(|id| Ok(Outcome::Unknown(id))).collect(),
+        }
+    }
+}
+
+#[async_trait]
+impl StoreAdmin for Sqlite {
+    async fn export(&self) -> Result<Box<dyn Export>, Error> {
+        Ok(Box::new(export::Reading::begin(&self.shared.path).await?))
+    }
+
+    async fn health(&self) -> Result<Health, Error> {
+        if let Some(closed) = self.shared.jobs.closed() {
+            return Err(closed);
+        }
+        let (head, commits) = self.ask(1, |reply| Question::Health { reply }).await?;
+        Ok(Health::new(head, commits, self.shared.jobs.waiting()))
+    }
+}

@@ -5,14 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ALL_ROUNDINGS: [Rounding; 6] = [
-    Rounding::HalfEven,
-    Rounding::HalfUp,
-    Rounding::Down,
-    Rounding::Up,
-    Rounding::Ceiling,
-    Rounding::Floor,
-];
+const ALL_ROUNDINGS: [Rounding; 6] =
+    [Rounding::HalfEven, Rounding::HalfUp, Rounding::Down, Rounding::Up, Rounding::Ceiling, Rounding::Floor];
 
 fn usd(minor: i128) -> Money {
     Money::from_minor(minor, Currency::USD)
@@ -31,18 +25,12 @@ fn what_leaves_the_range_overflows() {
     assert!(is_overflow(least.try_add(usd(-1))));
     assert!(is_overflow(most.try_mul(2)));
     assert!(is_overflow(least.try_mul(-1)));
-    assert!(
-        is_overflow(Money::sum(Currency::USD, [most, usd(1), usd(-1)])),
-        "overflow on the second leg"
-    );
+    assert!(is_overflow(Money::sum(Currency::USD, [most, usd(1), usd(-1)])), "overflow on the second leg");
     assert_eq!(most.try_add(usd(0)), Ok(most));
-    assert_eq!(
-        usd(i128::from(i64::MAX)).try_add(usd(1)),
-        Ok(usd(i128::from(i64::MAX) + 1)),
-        "i64 is not the range"
-    );
+    assert_eq!(usd(i128::from(i64::MAX)).try_add(usd(1)), Ok(usd(i128::from(i64::MAX) + 1)), "i64 is not the range");
     let message = most.try_add(usd(1)).unwrap_err().to_string();
-    let expected = "add 1701411834604692317316873037158841057.27 USD and 0.01 USD: the result is outside the range of 128 bits";
+    let expected =
+        "add 1701411834604692317316873037158841057.27 USD and 0.01 USD: the result is outside the range of 128 bits";
     assert_eq!(message, expected);
 }
 
@@ -51,24 +39,14 @@ fn what_leaves_the_range_overflows() {
 fn the_least_amount_has_no_counterpart() {
     assert!(is_overflow(usd(i128::MIN).try_neg()));
     assert!(is_overflow(usd(i128::MIN).try_abs()));
-    assert_eq!(
-        usd(i128::from(i64::MIN)).try_neg(),
-        Ok(usd(i128::from(i64::MIN).abs())),
-        "the least i64 has one here"
-    );
-    assert_eq!(
-        usd(i128::MAX).try_neg().and_then(Money::try_abs),
-        Ok(usd(i128::MAX))
-    );
+    assert_eq!(usd(i128::from(i64::MIN)).try_neg(), Ok(usd(i128::from(i64::MIN).abs())), "the least i64 has one here");
+    assert_eq!(usd(i128::MAX).try_neg().and_then(Money::try_abs), Ok(usd(i128::MAX)));
 }
 
 #[test]
 fn two_currencies_never_meet() {
     let (left, right) = (usd(1000), Money::from_minor(1000, Currency::JPY));
-    let mismatch = MoneyError::CurrencyMismatch {
-        left: Currency::USD,
-        right: Currency::JPY,
-    };
+    let mismatch = MoneyError::CurrencyMismatch { left: Currency::USD, right: Currency::JPY };
     assert_eq!(left.try_add(right), Err(mismatch.clone()));
     assert_eq!(left.try_sub(right), Err(mismatch.clone()));
     assert_eq!(left.try_cmp(right), Err(mismatch.clone()));
@@ -107,17 +85,9 @@ fn every_rounding_of_every_kind_of_rest() {
     let tenth = Decimal::new(1, 1);
     for (tenths, expected) in table {
         for (rounding, minor) in ALL_ROUNDINGS.into_iter().zip(expected) {
-            assert_eq!(
-                usd(tenths).try_mul_decimal(tenth, rounding),
-                Ok(usd(minor)),
-                "{tenths} tenths {rounding:?}"
-            );
+            assert_eq!(usd(tenths).try_mul_decimal(tenth, rounding), Ok(usd(minor)), "{tenths} tenths {rounding:?}");
             let other_sign = usd(-tenths).try_mul_decimal(-tenth, rounding);
-            assert_eq!(
-                other_sign,
-                Ok(usd(minor)),
-                "{tenths} tenths {rounding:?}, both signs turned"
-            );
+            assert_eq!(other_sign, Ok(usd(minor)), "{tenths} tenths {rounding:?}, both signs turned");
         }
     }
 }
@@ -126,62 +96,24 @@ fn every_rounding_of_every_kind_of_rest() {
 fn a_rate_of_28_digits_loses_none() {
     let third = Decimal::from_i128_with_scale(3_333_333_333_333_333_333_333_333_333, 28);
     let trillions = usd(300_000_000_000_000_000);
-    assert_eq!(
-        trillions.try_mul_decimal(third, Rounding::Down),
-        Ok(usd(99_999_999_999_999_999))
-    );
-    assert_eq!(
-        trillions.try_mul_decimal(third, Rounding::HalfEven),
-        Ok(usd(100_000_000_000_000_000))
-    );
-    assert_eq!(
-        usd(i128::MAX).try_mul_decimal(Decimal::ONE, Rounding::Up),
-        Ok(usd(i128::MAX))
-    );
-    assert_eq!(
-        usd(i128::MIN).try_mul_decimal(Decimal::ONE, Rounding::Up),
-        Ok(usd(i128::MIN))
-    );
-    assert!(is_overflow(
-        usd(i128::MAX).try_mul_decimal(Decimal::MAX, Rounding::Down)
-    ));
-    assert!(is_overflow(
-        usd(i128::MIN).try_mul_decimal(-Decimal::ONE, Rounding::Down)
-    ));
-    assert_eq!(
-        usd(5).try_mul_decimal(Decimal::ZERO, Rounding::Up),
-        Ok(usd(0))
-    );
+    assert_eq!(trillions.try_mul_decimal(third, Rounding::Down), Ok(usd(99_999_999_999_999_999)));
+    assert_eq!(trillions.try_mul_decimal(third, Rounding::HalfEven), Ok(usd(100_000_000_000_000_000)));
+    assert_eq!(usd(i128::MAX).try_mul_decimal(Decimal::ONE, Rounding::Up), Ok(usd(i128::MAX)));
+    assert_eq!(usd(i128::MIN).try_mul_decimal(Decimal::ONE, Rounding::Up), Ok(usd(i128::MIN)));
+    assert!(is_overflow(usd(i128::MAX).try_mul_decimal(Decimal::MAX, Rounding::Down)));
+    assert!(is_overflow(usd(i128::MIN).try_mul_decimal(-Decimal::ONE, Rounding::Down)));
+    assert_eq!(usd(5).try_mul_decimal(Decimal::ZERO, Rounding::Up), Ok(usd(0)));
 }
 
 #[test]
 fn decimals_convert_exactly_or_not_at_all() {
     assert_eq!(usd(1005).to_decimal(), Ok(Decimal::new(1005, 2)));
-    assert_eq!(
-        Money::from_decimal(Decimal::new(-15, 1), Currency::USD),
-        Ok(usd(-150))
-    );
-    assert_eq!(
-        Money::from_decimal(Decimal::new(10_050, 3), Currency::USD),
-        Ok(usd(1005))
-    );
+    assert_eq!(Money::from_decimal(Decimal::new(-15, 1), Currency::USD), Ok(usd(-150)));
+    assert_eq!(Money::from_decimal(Decimal::new(10_050, 3), Currency::USD), Ok(usd(1005)));
     let inexact = Money::from_decimal(Decimal::new(15, 1), Currency::JPY);
-    assert_eq!(
-        inexact,
-        Err(MoneyError::Scale {
-            value: "1.5".into(),
-            currency: Currency::JPY,
-            decimals_max: 0
-        })
-    );
-    assert!(matches!(
-        usd(i128::MAX).to_decimal(),
-        Err(MoneyError::Overflow { bits: 96, .. })
-    ));
-    assert!(
-        Money::from_decimal(Decimal::MAX, Currency::CLF).is_ok(),
-        "96 bits and four decimals fit 128"
-    );
+    assert_eq!(inexact, Err(MoneyError::Scale { value: "1.5".into(), currency: Currency::JPY, decimals_max: 0 }));
+    assert!(matches!(usd(i128::MAX).to_decimal(), Err(MoneyError::Overflow { bits: 96, .. })));
+    assert!(Money::from_decimal(Decimal::MAX, Currency::CLF).is_ok(), "96 bits and four decimals fit 128");
 }
 
 fn currencies() -> impl Strategy<Value = Currency> {

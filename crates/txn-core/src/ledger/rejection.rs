@@ -1,0 +1,161 @@
+//! Why money could not be moved.
+
+use alloc::string::String;
+
+use txn_change::{Refusal, Timestamp};
+
+use super::{account::account_prefix, hold::HoldState};
+use crate::{
+    id::{AccountId, LedgerHoldId, TransferId},
+    money::{Currency, Money},
+};
+
+/// Why money could not be moved. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// Zero or negative: an amount has no sign, the side says where it goes.
+    #[error("{amount} is not an amount to move; it must be above zero")]
+    InvalidAmount {
+        /// The amount.
+        amount: Money,
+    },
+    /// A transfer needs at least two postings.
+    #[error("a transfer of {found} postings; at least 2 are needed")]
+    TooFewPostings {
+        /// How many there are.
+        found: usize,
+    },
+    /// An account on both sides of one transfer.
+    #[error("{account} is both debited and credited")]
+    SameAccount {
+        /// The account.
+        account: AccountId,
+    },
+    /// Debits and credits differ in a currency.
+    #[error("debits and credits differ by {difference}")]
+    Unbalanced {
+        /// Debits less credits.
+        difference: Money,
+    },
+    /// Amounts of another currency than the hold or account.
+    #[error("the amount is in {found}, {expected} was expected")]
+    CurrencyMismatch {
+        /// The currency expected.
+        expected: Currency,
+        /// The currency found.
+        found: Currency,
+    },
+    /// A sum leaves the range of 128 bits.
+    #[error("the amounts leave the range of 128 bits")]
+    Overflow,
+    /// The account exists.
+    #[error("the account {account} in {currency} exists already")]
+    AccountExists {
+        /// The account.
+        account: AccountId,
+        /// The currency.
+        currency: Currency,
+    },
+    /// There is no such account (in this tenant, in that currency).
+    #[error("there is no account {account} in {currency}")]
+    UnknownAccount {
+        /// The account.
+        account: String,
+        /// The currency.
+        currency: String,
+    },
+    /// The account's limit would be passed.
+    #[error("{account} is short by {missing} minor units of {currency}")]
+    InsufficientFunds {
+        /// The account.
+        account: String,
+        /// The currency.
+        currency: String,
+        /// By how much.
+        missing: i128,
+    },
+    /// The account is frozen or closed.
+    #[error("the account {account} is not open")]
+    AccountNotOpen {
+        /// The account.
+        account: String,
+    },
+    /// Another transfer has this id.
+    #[error("the transfer {transfer} exists already")]
+    TransferExists {
+        /// The transfer.
+        transfer: TransferId,
+    },
+    /// Another hold has this id.
+    #[error("the hold {hold} exists already")]
+    HoldExists {
+        /// The hold.
+        hold: LedgerHoldId,
+    },
+    /// There is no such hold.
+    #[error("there is no hold {hold}")]
+    UnknownHold {
+        /// The hold.
+        hold: LedgerHoldId,
+    },
+    /// The hold ran out at this time.
+    #[error("the hold {hold} expired at {at}")]
+    HoldExpired {
+        /// The hold.
+        hold: LedgerHoldId,
+        /// When.
+        at: Timestamp,
+    },
+    /// The hold has not run out.
+    #[error("the hold {hold} is not due")]
+    NotDue {
+        /// The hold.
+        hold: LedgerHoldId,
+    },
+    /// The hold's state does not allow it.
+    #[error("the hold {hold} is {state:?}, which does not allow to {event} it")]
+    IllegalTransition {
+        /// The hold.
+        hold: LedgerHoldId,
+        /// Its state.
+        state: HoldState,
+        /// What was asked.
+        event: &'static str,
+    },
+    /// More than the hold has left.
+    #[error("the hold {hold} has {left} left, {asked} was asked for")]
+    ExceedsHold {
+        /// The hold.
+        hold: LedgerHoldId,
+        /// What is left.
+        left: Money,
+        /// What was asked for.
+        asked: Money,
+    },
+}
+
+/// Says in the words of a ledger why the evaluator refused a posting.
+#[must_use]
+pub fn explain(refusal: &Refusal) -> Option<Rejection> {
+    match refusal {
+        Refusal::GuardBroken { counter, value, min, .. } => {
+            let (account, currency) = account_prefix(counter)?;
+            Some(Rejection::InsufficientFunds { account, currency, missing: min.saturating_sub(*value) })
+        }
+        Refusal::CounterAbsent { counter, .. } => {
+            let (account, currency) = account_prefix(counter)?;
+            Some(Rejection::UnknownAccount { account, currency })
+        }
+        Refusal::CounterNotOpen { counter, .. } => {
+            let (account, _) = account_prefix(counter)?;
+            Some(Rejection::AccountNotOpen { account })
+        }
+        Refusal::Overflow { counter, .. } => account_prefix(counter).map(|_| Rejection::Overflow),
+        Refusal::FactExists { id } => {
+            let id = id.strip_prefix("transfer/")?;
+            Some(Rejection::TransferExists { transfer: TransferId::new(id).ok()? })
+        }
+        _ => None,
+    }
+}

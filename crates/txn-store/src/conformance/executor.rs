@@ -1,0 +1,99 @@
+//! Running futures without a runtime: on this thread, on many threads at once, and not for ever.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::Duration,
+};
+
+use futures_channel::oneshot;
+use futures_util::future::{BoxFuture, Either, select};
+
+use super::{Failure, check::Checked, harness::Backend};
+
+struct Parked {
+    thread: Thread,
+    is_woken: AtomicBool,
+}
+
+impl Wake for Parked {
+    fn wake(self: Arc<Self>) {
+        self.is_woken.store(true, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+}
+
+/// Runs a future to its end on this thread, which is parked while it waits.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let parked = Arc::new(Parked { thread: thread::current(), is_woken: AtomicBool::new(false) });
+    let waker = Waker::from(Arc::clone(&parked));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        while !parked.is_woken.swap(false, Ordering::SeqCst) {
+            thread::park();
+        }
+    }
+}
+
+/// Runs each future on a thread of its own, all let go at once; their results in order.
+pub(super) async fn race<T: Send + 'static>(
+    backend: &Arc<dyn Backend>,
+    jobs: Vec<BoxFuture<'static, T>>,
+) -> Checked<Vec<T>> {
+    let waiting = start(backend, jobs)?;
+    let mut results = Vec::with_capacity(waiting.len());
+    for result in waiting {
+        results.push(result.await.map_err(|_| Failure::new("expected no panic, found one on a thread"))?);
+    }
+    Ok(results)
+}
+
+fn start<T: Send + 'static>(
+    backend: &Arc<dyn Backend>,
+    jobs: Vec<BoxFuture<'static, T>>,
+) -> Checked<Vec<oneshot::Receiver<T>>> {
+    let gate = Arc::new(RwLock::new(()));
+    let closed = gate.write().unwrap_or_else(PoisonError::into_inner);
+    let mut waiting = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let (backend, gate) = (Arc::clone(backend), Arc::clone(&gate));
+        let (tell, told) = oneshot::channel();
+        waiting.push(told);
+        let run = move || {
+            drop(gate.read().unwrap_or_else(PoisonError::into_inner));
+            backend.run(Box::pin(async move {
+                // The receiver goes only when the scenario has failed already.
+                let _ = tell.send(job.await);
+            }));
+        };
+        thread::Builder::new().spawn(run).map_err(|e| Failure::new(format!("no thread to be had: {e}")))?;
+    }
+    drop(closed);
+    Ok(waiting)
+}
+
+/// Fails when the future does not end in time, so that a lost wake is a named failure and not a suite that hangs.
+pub(super) async fn within<T>(seconds: u64, what: &str, future: impl Future<Output = T>) -> Checked<T> {
+    let (_ended, has_ended) = mpsc::channel::<()>();
+    let (ring, rung) = oneshot::channel();
+    let alarm = move || {
+        if has_ended.recv_timeout(Duration::from_secs(seconds)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let _ = ring.send(());
+        }
+    };
+    thread::Builder::new().spawn(alarm).map_err(|e| Failure::new(format!("no thread to be had: {e}")))?;
+    match select(pin!(future), rung).await {
+        Either::Left((output, _)) => Ok(output),
+        Either::Right(_) => Err(Failure::new(format!("{what} has not ended after {seconds} s"))),
+    }
+}

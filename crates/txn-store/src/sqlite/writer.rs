@@ -1,0 +1,389 @@
+//! The thread that writes: it takes what has gathered, judges it, stores it in one transaction, and answers.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+    vec,
+};
+
+use futures_channel::oneshot;
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
+use txn_change::{Change, Class, Refusal, Stored, Tenant, Timestamp, Verdict, evaluate};
+
+use super::{
+    NO_MORE, Shared,
+    load::Rows,
+    mark::{Left, Mark},
+    rows::{Names, failed},
+    sql,
+    write::{Classes, Numbers, Written},
+};
+use crate::{
+    error::{Error, ErrorKind},
+    store::{Commit, Freshness, Outcome, Position, Receipt},
+};
+
+/// The changes of one call. A long batch may go into several groups.
+pub(super) struct Job {
+    untaken: vec::IntoIter<Commit>,
+    results: Vec<Result<Outcome, Error>>,
+    size: usize,
+    reply: oneshot::Sender<Vec<Result<Outcome, Error>>>,
+}
+
+impl Job {
+    pub(super) fn new(changes: Vec<Commit>, reply: oneshot::Sender<Vec<Result<Outcome, Error>>>) -> Self {
+        let size = changes.len();
+        Self { untaken: changes.into_iter(), results: Vec::with_capacity(size), size, reply }
+    }
+
+    fn answer(self) {
+        // Nobody may be waiting any more.
+        let _ = self.reply.send(self.results);
+    }
+}
+
+/// A change of a group, and which of the jobs in hand it came from.
+struct Taken {
+    job: usize,
+    commit: Commit,
+}
+
+/// What the judging of one change gave.
+enum Judged {
+    Refused(Refusal),
+    Replayed(Stored),
+    Accepted(Stored),
+}
+
+/// How a group ended.
+enum Ended {
+    /// What was accepted is committed.
+    Committed(Vec<Judged>),
+    /// Nothing was executed.
+    Failed(Error),
+    /// The commit failed, and whether it will be found after a restart is not known.
+    Lost,
+}
+
+/// Counters remembered, at most: some 30 MB. When there are more, all are forgotten, which costs one loading.
+const COUNTERS_MAX: usize = 65_536;
+/// Tenants remembered, at most.
+const TENANTS_MAX: usize = 4_096;
+/// How long closing waits for somebody else's read to end.
+const FINISH: Duration = Duration::from_millis(100);
+/// What a row costs beside its bodies, in bytes, for [`crate::StoreLimits::group_bytes_max`].
+const ROW_BYTES: usize = 256;
+
+/// The owner of the write connection. It runs until the queue is closed and empty, or the medium fails.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    connection: Connection,
+    numbers: Numbers,
+    names: Names,
+    classes: Classes,
+    /// What is known of each tenant. Forgotten whenever something fails.
+    tenants: HashMap<Tenant, Rows>,
+    /// What SQLite said when this was learnt: it differs when another connection has written. `None` when nothing is known.
+    data_version: Option<i64>,
+    is_broken: bool,
+    /// Dropped after the connection: it holds the lock.
+    mark: Mark,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, connection: Connection, mark: Mark, numbers: Numbers) -> Self {
+        Self {
+            shared,
+            connection,
+            numbers,
+            names: Names::default(),
+            classes: Classes::new(),
+            tenants: HashMap::new(),
+            data_version: None,
+            is_broken: false,
+            mark,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        // When this thread panics, the jobs in hand are dropped unanswered, which their callers take for Unknown; then the end answers the rest.
+        let _end = End(&shared);
+        let mut jobs = VecDeque::new();
+        loop {
+            let is_idle = jobs.is_empty();
+            if !shared.jobs.take(&mut jobs, usize::MAX, is_idle) && jobs.is_empty() {
+                break;
+            }
+            let group = self.gather(&mut jobs);
+            self.settle(&mut jobs, group);
+            while jobs.front().is_some_and(|job| job.results.len() >= job.size) {
+                jobs.pop_front().into_iter().for_each(Job::answer);
+            }
+            if self.is_broken {
+                shared.jobs.close("the medium failed at a commit; open the store again");
+                jobs.into_iter().for_each(refuse);
+                return;
+            }
+        }
+        self.finish();
+    }
+
+    /// Takes the next group, oldest first. Calls that were dropped while they waited are not begun.
+    fn gather(&self, jobs: &mut VecDeque<Job>) -> Vec<Taken> {
+        let limits = &self.shared.limits;
+        let mut group: Vec<Taken> = Vec::with_capacity(jobs.len().min(limits.group_max));
+        let (mut bytes, mut dropped) = (0usize, 0usize);
+        'full: for (index, job) in jobs.iter_mut().enumerate() {
+            if job.reply.is_canceled() {
+                dropped = dropped.saturating_add(job.untaken.len());
+                job.untaken = Vec::new().into_iter();
+                job.size = 0;
+                continue;
+            }
+            while let Some(next) = job.untaken.as_slice().first() {
+                bytes = bytes.saturating_add(weigh(&next.change));
+                let is_full = group.len() >= limits.group_max || bytes > limits.group_bytes_max;
+                if is_full && !group.is_empty() {
+                    break 'full;
+                }
+                group.extend(job.untaken.next().map(|commit| Taken { job: index, commit }));
+            }
+        }
+        self.shared.jobs.done(group.len().saturating_add(dropped));
+        group
+    }
+
+    /// Commits a group and gives each change its result.
+    fn settle(&mut self, jobs: &mut VecDeque<Job>, group: Vec<Taken>) {
+        let mut give = |taken: &Taken, result: Result<Outcome, Error>| {
+            jobs.get_mut(taken.job).expect("jobs stay while their changes are in a group").results.push(result);
+        };
+        if group.is_empty() {
+            return;
+        }
+        match self.commit(&group) {
+            // One row that cannot be read must not stop the others.
+            Ended::Failed(error) if error.kind() == ErrorKind::Corrupt && group.len() > 1 => {
+                for taken in group.chunks(1) {
+                    let ended = if self.is_broken { Ended::Failed(broken()) } else { self.commit(taken) };
+                    self.give(taken, ended, &mut give);
+                }
+            }
+            ended => self.give(&group, ended, &mut give),
+        }
+    }
+
+    fn give(&self, group: &[Taken], ended: Ended, give: &mut impl FnMut(&Taken, Result<Outcome, Error>)) {
+        match ended {
+            Ended::Failed(error) => group.iter().for_each(|taken| give(taken, Err(error.again()))),
+            Ended::Lost => {
+                // Also what was refused: it was judged by changes that may not be committed.
+                group.iter().for_each(|taken| give(taken, Ok(Outcome::Unknown(taken.commit.change.id.clone()))));
+            }
+            Ended::Committed(judged) => {
+                let freshness = Freshness(self.numbers.commit.cast_unsigned());
+                let done = |stored: Stored, replayed| {
+                    let Stored { answer, recorded_at, .. } = stored;
+                    Outcome::Done(Receipt { answer, replayed, recorded_at, freshness })
+                };
+                for (taken, judged) in group.iter().zip(judged) {
+                    give(
+                        taken,
+                        Ok(match judged {
+                            Judged::Refused(refusal) => Outcome::Refused(refusal),
+                            Judged::Replayed(stored) => done(stored, true),
+                            Judged::Accepted(stored) => done(stored, false),
+                        }),
+                    );
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, group: &[Taken]) -> Ended {
+        let now = match self.shared.time.now() {
+            Ok(now) => now,
+            Err(error) => return Ended::Failed(error),
+        };
+        if let Err(error) = self.connection.execute_batch(sql::BEGIN_WRITE) {
+            return Ended::Failed(failed("beginning a commit")(error));
+        }
+        match self.judge(group, now) {
+            Err(error) => {
+                self.forget();
+                self.roll_back();
+                Ended::Failed(error)
+            }
+            Ok((judged, numbers)) if numbers == self.numbers => {
+                self.roll_back();
+                self.end_group();
+                Ended::Committed(judged)
+            }
+            Ok((judged, numbers)) => match self.flush() {
+                Ok(()) => self.committed(judged, numbers),
+                Err(error) => self.find_out(error, judged, numbers),
+            },
+        }
+    }
+
+    /// Judges each change in order and writes what was accepted. The numbers differ from ours if anything was.
+    fn judge(&mut self, group: &[Taken], now: Timestamp) -> Result<(Vec<Judged>, Numbers), Error> {
+        self.refresh()?;
+        let mut of_tenants: BTreeMap<&Tenant, Vec<&Change>> = BTreeMap::new();
+        for Taken { commit, .. } in group {
+            of_tenants.entry(&commit.tenant).or_default().push(&commit.change);
+        }
+        for (tenant, changes) in &of_tenants {
+            let rows = self.tenants.entry((*tenant).clone()).or_insert_with(|| Rows::of((*tenant).clone()));
+            rows.load(&self.connection, &mut self.names, changes)?;
+        }
+        let mut written = Written::default();
+        let mut numbers = self.numbers;
+        let mut judged = Vec::with_capacity(group.len());
+        for Taken { commit, .. } in group {
+            let rows = self.tenants.get_mut(&commit.tenant).expect("loaded above");
+            judged.push(match evaluate(rows, &commit.change, now) {
+                Err(refusal) => Judged::Refused(refusal),
+                Ok(Verdict::Replayed(stored)) => Judged::Replayed(stored),
+                Ok(Verdict::Accepted(effects)) => {
+                    let stored = effects.stored.clone();
+                    written.accept(rows, &mut self.classes, &mut numbers, &commit.change, effects);
+                    Judged::Accepted(stored)
+                }
+            });
+        }
+        if !written.is_empty() {
+            let touched: Vec<&Rows> = of_tenants.keys().filter_map(|tenant| self.tenants.get(*tenant)).collect();
+            written.store(&self.connection, &touched, &self.classes)?;
+        }
+        Ok((judged, numbers))
+    }
+
+    fn flush(&self) -> rusqlite::Result<()> {
+        #[cfg(test)]
+        self.shared.faults.strike()?;
+        self.connection.execute_batch(sql::COMMIT)
+    }
+
+    fn committed(&mut self, judged: Vec<Judged>, numbers: Numbers) -> Ended {
+        self.numbers = numbers;
+        // The mark may be behind, so a failure here takes nothing back.
+        let _ = self.mark.set(Left { commit: numbers.commit, closed: false });
+        self.end_group();
+        self.shared.head.advance(Position(numbers.position.cast_unsigned()));
+        Ended::Committed(judged)
+    }
+
+    /// A COMMIT failed. Whether the group is committed can be seen here, but that it is not may change: its pages may have reached the log, and a restart
+    /// would find them.
+    fn find_out(&mut self, error: rusqlite::Error, judged: Vec<Judged>, numbers: Numbers) -> Ended {
+        let is_open = !self.connection.is_autocommit();
+        self.forget();
+        self.roll_back();
+        if is_open && error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && !self.is_broken {
+            // Refused before anything was written.
+            return Ended::Failed(failed("committing")(error));
+        }
+        self.is_broken = true;
+        match self.connection.query_row(sql::COMMITTED, [numbers.commit], |_| Ok(())).optional() {
+            Ok(Some(())) => self.committed(judged, numbers),
+            _ => Ended::Lost,
+        }
+    }
+
+    fn roll_back(&mut self) {
+        if !self.connection.is_autocommit() && self.connection.execute_batch(sql::ROLLBACK).is_err() {
+            self.is_broken = true;
+        }
+    }
+
+    /// Learns what is stored, when nothing is known or another connection has written.
+    fn refresh(&mut self) -> Result<(), Error> {
+        let read = || self.connection.prepare_cached(sql::DATA_VERSION)?.query_row([], |row| row.get::<_, i64>(0));
+        let data_version = read().map_err(failed("reading the data version"))?;
+        if self.data_version == Some(data_version) {
+            return Ok(());
+        }
+        self.forget();
+        self.numbers = Numbers::read(&self.connection)?;
+        let read = || {
+            let mut statement = self.connection.prepare(sql::CLASSES)?;
+            let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        for (number, spec) in read().map_err(failed("reading the classes"))? {
+            // One that cannot be read is named when a counter needs it.
+            if let Ok(class) = serde_json::from_str::<Class>(&spec) {
+                self.classes.insert(Arc::new(class), number);
+            }
+        }
+        self.data_version = Some(data_version);
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.tenants.clear();
+        self.names = Names::default();
+        self.classes.clear();
+        self.data_version = None;
+    }
+
+    fn end_group(&mut self) {
+        self.tenants.values_mut().for_each(Rows::end_group);
+        let counters: usize = self.tenants.values().map(|rows| rows.counters.len()).sum();
+        if counters > COUNTERS_MAX || self.tenants.len() > TENANTS_MAX {
+            self.forget();
+        }
+    }
+
+    /// Puts everything into the database, so that one file holds it all.
+    fn finish(mut self) {
+        // An export may outlive the store; whoever drops the store does not wait for it.
+        let _ = self.connection.busy_timeout(FINISH);
+        let emptied = self.connection.query_row(sql::EMPTY_LOG, [], |row| row.get::<_, i64>(0));
+        // 1 means that somebody still reads: then the log stays, and the next owner takes it up.
+        if matches!(emptied, Ok(0)) {
+            let _ = self.mark.set(Left { commit: self.numbers.commit, closed: true });
+        }
+    }
+}
+
+/// The end of the writer, however it comes: nothing waits for ever.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.jobs.close("the writer died; open the store again");
+        let mut jobs = VecDeque::new();
+        self.0.jobs.take(&mut jobs, usize::MAX, false);
+        jobs.into_iter().for_each(refuse);
+        self.0.head.advance(NO_MORE);
+    }
+}
+
+fn broken() -> Error {
+    Error::new(ErrorKind::Closed, "the store takes no more changes; open it again")
+}
+
+/// Answers what was not begun.
+fn refuse(mut job: Job) {
+    job.results.resize_with(job.size, || Err(broken()));
+    job.answer();
+}
+
+/// Bytes that a change takes in a group: its bodies, and something for each row.
+fn weigh(change: &Change) -> usize {
+    let puts = change.put.iter().map(|put| {
+        let body = put.body.as_ref().map_or(0, |body| body.bytes().len());
+        put.terms.len().saturating_add(1).saturating_mul(ROW_BYTES).saturating_add(body)
+    });
+    let events = change.append.iter().map(|event| {
+        event.terms.len().saturating_add(1).saturating_mul(ROW_BYTES).saturating_add(event.body.bytes().len())
+    });
+    let others = [change.require.len(), change.counters().count(), change.add.len(), 1];
+    let others = others.into_iter().map(|count| count.saturating_mul(ROW_BYTES));
+    puts.chain(events).chain(others).fold(change.answer.bytes().len(), usize::saturating_add)
+}

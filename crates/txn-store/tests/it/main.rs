@@ -1,0 +1,23 @@
+//! The store's tests beyond its units: the conformance suite on every backend, random histories against a naive model, and named cases.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests stop at once, print, and calculate with small numbers"
+)]
+
+#[cfg(feature = "memory")]
+mod backends;
+#[cfg(feature = "memory")]
+mod cases;
+#[cfg(all(feature = "memory", feature = "conformance"))]
+mod conformance;
+#[cfg(feature = "memory")]
+mod histories;
+#[cfg(feature = "memory")]
+mod model;
+#[cfg(feature = "sqlite")]
+mod sqlite;

@@ -1,0 +1,322 @@
+//! The audit over memory: silent while all is well, and loud over an export in which one thing was edited.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use txn::{
+    Tenant,
+    audit::{self, Report, Rule, VIOLATIONS_MAX},
+    change::{Body, Counter, Entry, Event, Key, Record, Stored, Timestamp, digest},
+    store::{
+        Ask, Commit, Cursor, Error, Export, Health, LogItem, LogPage, ManualClock, Outcome, Page, Position, Query, Row,
+        Snapshot, Store, StoreAdmin, StoreLimits, memory::Memory,
+    },
+};
+
+use crate::scenario;
+
+fn memory() -> (Arc<Memory>, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::at(scenario::start()));
+    (Arc::new(Memory::with(Arc::clone(&clock) as _, StoreLimits::default())), clock)
+}
+
+fn verify(store: &dyn StoreAdmin) -> Report {
+    pollster::block_on(audit::verify(store)).unwrap()
+}
+
+#[test]
+fn a_shops_day_is_clean_after_every_step() {
+    let (store, clock) = memory();
+    let steps = Mutex::new(0u64);
+    scenario::play(Arc::clone(&store) as _, &clock, &|step| {
+        *steps.lock().unwrap() += 1;
+        let report = verify(&*store);
+        assert!(report.is_clean(), "{step}: {:#?}", report.violations);
+    });
+    let report = verify(&*store);
+    assert!(*steps.lock().unwrap() > 50);
+    assert_eq!(report.tenants, 2);
+    assert_eq!(report.commits, pollster::block_on(store.health()).unwrap().commits);
+    for (what, count) in [
+        ("entries", report.entries),
+        ("events", report.events),
+        ("counters", report.counters),
+        ("records", report.records),
+    ] {
+        assert!(count > 0, "no {what}");
+    }
+}
+
+struct Rows(Vec<Row>);
+
+#[async_trait]
+impl Export for Rows {
+    async fn next(&mut self, max: usize) -> Result<Vec<Row>, Error> {
+        Ok(self.0.drain(..max.min(self.0.len())).collect())
+    }
+}
+
+/// A store whose export is edited on the way.
+struct EditedStore {
+    store: Arc<Memory>,
+    edit: Edit,
+}
+
+#[async_trait]
+impl Store for EditedStore {
+    async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Outcome, Error>> {
+        self.store.commit(batch).await
+    }
+    async fn get(&self, asks: Vec<Ask>) -> Result<Vec<Snapshot>, Error> {
+        self.store.get(asks).await
+    }
+    async fn find(&self, tenant: &Tenant, query: &Query, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
+        self.store.find(tenant, query, after, limit).await
+    }
+    async fn read(&self, after: Position, limit: usize) -> Result<LogPage, Error> {
+        self.store.read(after, limit).await
+    }
+    async fn watch(&self, after: Position) -> Result<Position, Error> {
+        self.store.watch(after).await
+    }
+}
+
+#[async_trait]
+impl StoreAdmin for EditedStore {
+    async fn export(&self) -> Result<Box<dyn Export>, Error> {
+        let mut rows = Rows(self.store.export().await?.next(usize::MAX).await?);
+        (self.edit)(&mut rows);
+        Ok(Box::new(rows))
+    }
+    async fn health(&self) -> Result<Health, Error> {
+        self.store.health().await
+    }
+}
+
+type Edit = fn(&mut Rows);
+
+/// The rows of the shop, to be edited by name.
+impl Rows {
+    fn commits(&mut self) -> impl Iterator<Item = (&mut Stored, &mut Vec<Entry>, &mut Vec<LogItem>)> {
+        self.0.iter_mut().filter_map(|row| match row {
+            Row::Commit { tenant, stored, entries, events, .. } if **tenant == *scenario::SHOP => {
+                Some((stored, entries, events))
+            }
+            _ => None,
+        })
+    }
+
+    /// Makes counts and digests fit again, as somebody would who knows of them: what is wrong now is for the other rules to see.
+    fn seal(&mut self) {
+        for row in &mut self.0 {
+            if let Row::Commit { id, stored, entries, events, .. } = row {
+                let plain: Vec<Event> = events.iter().map(|item| item.event.clone()).collect();
+                stored.entries = u32::try_from(entries.len()).unwrap();
+                stored.events = u32::try_from(events.len()).unwrap();
+                stored.digest = digest(id, stored.recorded_at, entries, &plain);
+            }
+        }
+    }
+
+    fn entries(&mut self, counter: &str) -> &mut Vec<Entry> {
+        let holds = |entries: &Vec<Entry>| entries.first().is_some_and(|entry| entry.counter.to_string() == counter);
+        self.commits().find(|(_, entries, _)| holds(entries)).map(|(_, entries, _)| entries).unwrap()
+    }
+
+    fn counter(&mut self, wanted: &str) -> &mut Counter {
+        let of = |row| match row {
+            &mut Row::Counter { ref tenant, ref key, ref mut counter }
+                if **tenant == *scenario::SHOP && key.to_string() == wanted =>
+            {
+                Some(counter)
+            }
+            _ => None,
+        };
+        self.0.iter_mut().find_map(of).unwrap()
+    }
+
+    fn record(&mut self, wanted: &str) -> (&mut Record, &mut Vec<Key>) {
+        let of = |row| match row {
+            &mut Row::Record { ref tenant, ref key, ref mut record, ref mut indexed }
+                if **tenant == *scenario::SHOP && key.to_string().starts_with(wanted) =>
+            {
+                Some((record, indexed))
+            }
+            _ => None,
+        };
+        self.0.iter_mut().find_map(of).unwrap_or_else(|| panic!("no record {wanted}"))
+    }
+
+    fn rewrite(&mut self, record: &str, from: &str, to: &str) {
+        let (record, _) = self.record(record);
+        record.body = replaced(&record.body, from, to);
+    }
+
+    /// Rewrites the first event of a type that holds the text, and seals it.
+    fn retell(&mut self, event: &str, from: &str, to: &str) {
+        let holds = |body: &Body| body.type_name() == event && text(body).contains(from);
+        let found = self.commits().flat_map(|(_, _, events)| events).find(|item| holds(&item.event.body));
+        let item = found.unwrap_or_else(|| panic!("no {event} with {from}"));
+        item.event.body = replaced(&item.event.body, from, to);
+        self.seal();
+    }
+
+    fn remove(&mut self, wanted: &str) {
+        let before = self.0.len();
+        self.0.retain(|row| match row {
+            Row::Record { tenant, key, .. } | Row::Counter { tenant, key, .. } => {
+                **tenant != *scenario::SHOP || !key.to_string().starts_with(wanted)
+            }
+            _ => true,
+        });
+        assert!(self.0.len() < before, "no row {wanted}");
+    }
+}
+
+fn text(body: &Body) -> String {
+    String::from_utf8(body.bytes().to_vec()).unwrap()
+}
+
+fn replaced(body: &Body, from: &str, to: &str) -> Body {
+    let before = text(body);
+    assert!(before.contains(from), "{before} has no {from}");
+    Body::raw(body.type_name(), body.schema(), before.replacen(from, to, 1).into_bytes())
+}
+
+/// A rule, one thing that breaks it, and what the sentence about it begins with.
+const DAMAGES: &[(Rule, &str, Edit)] = &[
+    (Rule::RowsFit, "entry 9 of nothing", |rows| rows.0.push(Row::Orphan { what: "entry 9 of nothing".into() })),
+    (Rule::ChangeWhole, "shop: change stock.receive/m-1", |rows| drop(rows.entries("stock/tea/main").pop())),
+    (Rule::ChangeUnedited, "shop: change order.place/o-1", |rows| {
+        let placed =
+            rows.commits().flat_map(|(_, _, events)| events).find(|item| item.event.id.as_deref() == Some("order/o-1"));
+        let body = &mut placed.unwrap().event.body;
+        *body = replaced(body, "ann", "ANN");
+    }),
+    (Rule::ChangesInOrder, "shop: change", |rows| {
+        rows.commits().last().unwrap().0.recorded_at = Timestamp::EPOCH;
+        rows.seal();
+    }),
+    (Rule::LogInOrder, "shop: event at position 1", |rows| {
+        rows.commits().filter(|(_, _, events)| !events.is_empty()).nth(3).unwrap().2[0].position = Position(1);
+    }),
+    (Rule::EventOfChange, "shop: event at position", |rows| {
+        rows.commits().filter(|(_, _, events)| !events.is_empty()).nth(3).unwrap().2[0].tenant = Tenant::default();
+    }),
+    (Rule::AnswerTrue, "shop: the answer of change order.place/o-1", |rows| {
+        let answer = |stored: &&mut Stored| text(&stored.answer).contains(r#""order":"o-1""#);
+        let stored = rows.commits().map(|(stored, ..)| stored).find(answer).unwrap();
+        stored.answer = replaced(&stored.answer, "29.90", "29.91");
+    }),
+    (Rule::EntriesGapless, "shop: stock/tea/main", |rows| {
+        drop(rows.entries("stock/tea/main").remove(0));
+        rows.seal();
+    }),
+    (Rule::EntriesAdd, "shop: entry 1 of stock/tea/main", |rows| {
+        rows.entries("stock/tea/main")[0].after.0[0] += 1;
+        rows.seal();
+    }),
+    (Rule::CounterExists, "shop: stock/tea/main", |rows| rows.remove("stock/tea/main")),
+    (Rule::CounterIsLastEntry, "shop: stock/tea/main", |rows| rows.counter("stock/tea/main").lanes.0[2] += 1),
+    (Rule::CounterSound, "shop: ledger/equity/USD", |rows| rows.counter("ledger/equity/USD").guards = [None; 2]),
+    (Rule::CounterSound, "shop: stock/tea/main", |rows| rows.counter("stock/tea/main").version = 1),
+    (Rule::LaneNotNegative, "shop: stock/tea/main", |rows| rows.counter("stock/tea/main").lanes.0[2] = -1),
+    (Rule::GuardHolds, "shop: stock/tea/main", |rows| rows.counter("stock/tea/main").lanes.0[1] = 1_000),
+    (Rule::Conserved, "shop: posted USD in change ledger.transfer/t-1", |rows| {
+        rows.entries("ledger/assets:cash/USD")[0].delta.0[1] += 1;
+        rows.seal();
+    }),
+    (Rule::Conserved, "shop: all ledger counters in USD", |rows| {
+        rows.counter("ledger/assets:cash/USD").lanes.0[1] += 1
+    }),
+    (Rule::FactsAreEntries, "shop: stock/tea/main", |rows| rows.retell("stock.moved", "[50,", "[51,")),
+    (Rule::FactsAreEntries, "shop: ledger/equity/USD", |rows| rows.retell("ledger.transferred", "equity", "equities")),
+    (Rule::Readable, "shop: order/o-1", |rows| rows.record("order/o-1").0.body = Body::raw("order", 1, b"{}".to_vec())),
+    (Rule::Readable, "shop: event order.placed", |rows| rows.retell("order.placed", "units", "unit")),
+    (Rule::KeyOfBody, "shop: order/o-1", |rows| rows.rewrite("order/o-1", r#""id":"o-1""#, r#""id":"o-4""#)),
+    (Rule::Indexed, "shop: order/o-1", |rows| rows.record("order/o-1").1.clear()),
+    (Rule::Indexed, "shop: order/o-1", |rows| {
+        let (record, indexed) = rows.record("order/o-1");
+        record.terms.clear();
+        indexed.clear();
+    }),
+    (Rule::VersionCounts, "shop: order/o-1", |rows| rows.record("order/o-1").0.version += 1),
+    (Rule::VersionCounts, "shop: payment/p-1", |rows| rows.record("payment/p-1").0.version -= 1),
+    (Rule::OrderPlaced, "shop: order o-1", |rows| rows.remove("order/o-1")),
+    (Rule::OrderTotal, "shop: order/o-1", |rows| rows.rewrite("order/o-1", "29.90", "29.91")),
+    (Rule::OrderTotal, "shop: order/o-1", |rows| rows.retell("order.placed", "29.90", "29.91")),
+    (Rule::OrderBuckets, "shop: order/o-1 line 0", |rows| {
+        rows.rewrite("order/o-1", r#""ordered":3"#, r#""ordered":2"#)
+    }),
+    (Rule::OrderSteps, "shop: order/o-1 line 0", |rows| {
+        rows.rewrite("order/o-1", r#""returned":1"#, r#""returned":2"#)
+    }),
+    (Rule::OrderLifecycle, "shop: order/o-1", |rows| rows.rewrite("order/o-1", "completed", "placed")),
+    (Rule::OrderLifecycle, "shop: order o-2", |rows| {
+        rows.retell("order.progressed", r#""lifecycle":"cancelled""#, r#""lifecycle":"completed""#)
+    }),
+    (Rule::OrderPayment, "shop: order o-1", |rows| rows.remove("payment/p-1")),
+    (Rule::OrderHold, "shop: order o-1", |rows| rows.remove("hold/h-1")),
+    (Rule::OrderHold, "shop: order o-2", |rows| rows.rewrite("hold/h-2", r#""state":"released""#, r#""state":"held""#)),
+    (Rule::MovementSound, "shop: hold h-1", |rows| {
+        rows.retell(
+            "stock.moved",
+            r#"{"movement":"shipped","cause":{"hold":"h-1"}"#,
+            r#"{"movement":"released","cause":{"hold":"h-1"}"#,
+        )
+    }),
+    (Rule::HoldIsItsMovements, "shop: hold/h-1", |rows| {
+        rows.rewrite("hold/h-1", r#""state":"shipped""#, r#""state":"held""#)
+    }),
+    (Rule::HoldsReserve, "shop: stock/cup/main", |rows| {
+        rows.rewrite("hold/h-2", r#""state":"released""#, r#""state":"held""#);
+        rows.rewrite("hold/h-2", r#","released":1"#, "");
+    }),
+    (Rule::PaymentPath, "shop: payment p-1", |rows| rows.retell("payment.changed", "capture_done", "void_done")),
+    (Rule::PaymentIsItsEvents, "shop: payment/p-1", |rows| {
+        rows.rewrite("payment/p-1", r#""captured","#, r#""authorised","#)
+    }),
+    (Rule::PaymentSound, "shop: payment/p-1", |rows| {
+        rows.rewrite("payment/p-1", r#""refunded":{"amount":"15.90""#, r#""refunded":{"amount":"29.90""#)
+    }),
+    (Rule::PaymentPosted, "shop: payment p-1 in Captured", |rows| rows.remove("ledger-hold/p-1:1")),
+    (Rule::RefundsAddUp, "shop: payment p-1", |rows| rows.rewrite("refund/f-3", "1.00", "1.01")),
+    (Rule::RefundPosted, "shop: refund f-3", |rows| rows.rewrite("refund/f-3", "done", "failed")),
+    (Rule::RefundPosted, "shop: refund f-4", |rows| rows.rewrite("refund/f-4", "failed", "done")),
+    (Rule::ReturnReceived, "shop: return r-1", |rows| rows.remove("return/r-1")),
+    (Rule::ReturnReceived, "shop: return/r-3", |rows| rows.rewrite("return/r-3", "requested", "received")),
+    (Rule::ReturnRefund, "shop: return r-1", |rows| rows.retell("return.received", "11.50", "11.51")),
+    (Rule::ReturnStocked, "shop: return r-1", |rows| rows.retell("stock.moved", "[1,0,0,1]", "[2,0,0,2]")),
+    (Rule::LedgerHoldIsItsTransfers, "shop: ledger-hold/a", |rows| rows.rewrite("ledger-hold/a", "10.00", "11.00")),
+    (Rule::LedgerHoldIsItsTransfers, "shop: transfer hold:a:1", |rows| rows.remove("ledger-hold/a")),
+    (Rule::AccountHasBalance, "shop: ledger/equity/USD", |rows| rows.remove("account/equity")),
+    (Rule::AccountHasBalance, "shop: ledger/equity/USD", |rows| rows.remove("ledger/equity")),
+    (Rule::TimerSet, "shop: hold h-10", |rows| rows.remove("timer/")),
+];
+
+#[test]
+fn every_rule_notices_what_breaks_it() {
+    let (store, clock) = memory();
+    scenario::play(Arc::clone(&store) as _, &clock, &|_| {});
+    for (rule, subject, edit) in DAMAGES {
+        let report = verify(&EditedStore { store: Arc::clone(&store), edit: *edit });
+        let named = report.violations.iter().any(|found| found.rule == *rule && found.to_string().starts_with(subject));
+        assert!(
+            named,
+            "{rule:?} at {subject}: {:#?}",
+            report.violations.iter().map(ToString::to_string).collect::<Vec<_>>()
+        );
+        assert_eq!(report.violations_total, report.violations.len() as u64);
+    }
+    let untried = Rule::ALL.iter().find(|rule| DAMAGES.iter().all(|(tried, ..)| tried != *rule));
+    assert_eq!(untried, None, "no damage breaks this rule");
+}
+
+#[test]
+fn a_report_keeps_so_many_violations_and_counts_the_rest() {
+    let (store, _) = memory();
+    let edit: Edit = |rows| rows.0.extend((0..=VIOLATIONS_MAX).map(|n| Row::Orphan { what: n.to_string() }));
+    let report = verify(&EditedStore { store, edit });
+    assert_eq!((report.violations.len(), report.violations_total), (VIOLATIONS_MAX, VIOLATIONS_MAX as u64 + 1));
+    assert!(!report.is_clean());
+}

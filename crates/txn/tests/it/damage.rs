@@ -1,0 +1,284 @@
+//! Damage on the medium: each table of a SQLite store is edited once behind the store's back, and the audit names it.
+
+use std::{collections::BTreeSet, path::Path, sync::Arc};
+
+use rusqlite::Connection;
+use txn::{
+    audit::{self, Report},
+    store::{ManualClock, sqlite::Sqlite},
+};
+
+use crate::scenario;
+
+/// What the audit says of a damage.
+enum Says {
+    /// A violation that contains this.
+    Names(&'static str),
+    /// Nothing: the row says it alone, and no other row would have to be different.
+    Nothing,
+}
+use Says::{Names, Nothing};
+
+struct Damage {
+    table: &'static str,
+    what: &'static str,
+    sql: &'static str,
+    says: Says,
+}
+
+const fn damage(table: &'static str, what: &'static str, sql: &'static str, says: Says) -> Damage {
+    Damage { table, what, sql, says }
+}
+
+/// `SHOP` stands for the tenant's number, `edit(column, from, to)` for the column with the text replaced.
+const DAMAGES: &[Damage] = &[
+    damage(
+        "event",
+        "an amount in a transfer",
+        "UPDATE event SET body = edit(body, 100.00, 900.00) WHERE fact = 'transfer/t-1'",
+        Names(
+            "shop: change ledger.transfer/t-1: the entries and events of a change are those that it was committed with",
+        ),
+    ),
+    damage(
+        "event",
+        "a total in the fact of an order",
+        "UPDATE event SET body = edit(body, 29.90, 19.90) WHERE tenant = SHOP AND fact = 'order/o-1'",
+        Names(
+            "shop: order/o-1: an order's total, lines and units are those of its lines, and of the fact that it was placed: expected the fact's total of 19.90 USD, found 29.90 USD",
+        ),
+    ),
+    damage(
+        "event",
+        "two events of a payment, swapped",
+        "CREATE TEMP TABLE pair AS SELECT position, body FROM event WHERE tenant = SHOP AND type = 'payment.changed' \
+           ORDER BY position LIMIT 2; \
+         UPDATE event SET body = (SELECT p.body FROM pair p WHERE p.position <> event.position) \
+           WHERE position IN (SELECT position FROM pair); \
+         DROP TABLE pair",
+        Names(
+            "shop: payment p-1: a payment moves along its machine: expected a step from Authorised, found Authorising",
+        ),
+    ),
+    damage(
+        "event",
+        "a deleted event",
+        "DELETE FROM event WHERE tenant = SHOP AND type = 'return.received' AND has(body, r-1)",
+        Names("shop: change return.receive/r-1: a change has all of its entries and events"),
+    ),
+    damage(
+        "entry",
+        "a deleted entry",
+        "DELETE FROM entry WHERE sequence = 2 AND counter = (SELECT min(no) FROM counter WHERE tenant = SHOP)",
+        Names("the entries of a counter are numbered from 1 without gaps: expected entry 2, found 3"),
+    ),
+    damage(
+        "entry",
+        "an edited entry",
+        "UPDATE entry SET d1 = d1 + 1, a1 = a1 + 1 WHERE no = (SELECT max(no) FROM entry WHERE d1 > 0)",
+        Names(": the entries and events of a change are those that it was committed with"),
+    ),
+    damage(
+        "entry",
+        "a back-dated entry",
+        "UPDATE entry SET effective_at = effective_at - 1 WHERE no = 1",
+        Names(
+            "shop: change stock.receive/m-1: the entries and events of a change are those that it was committed with",
+        ),
+    ),
+    damage(
+        "counter",
+        "a lane",
+        "UPDATE counter SET l0 = l0 + 1 WHERE tenant = SHOP AND class = (SELECT class FROM counter WHERE unit = 'item')",
+        Names("shop: stock/cup/main: a counter stands where its last entry left it: expected lanes ["),
+    ),
+    damage(
+        "counter",
+        "an overdraft allowed",
+        "UPDATE counter SET guards = '[null,null]' WHERE tenant = SHOP AND unit = 'USD'",
+        Names("shop: ledger/equity/USD: a counter's class, unit, guards and version are those of what it counts"),
+    ),
+    damage(
+        "counter",
+        "a deleted counter",
+        "DELETE FROM counter WHERE tenant = SHOP AND unit = 'visit'; DELETE FROM counter WHERE tenant = SHOP AND unit = 'item'",
+        Names("every stored row fits the others and can be read"),
+    ),
+    damage("counter", "a status", "UPDATE counter SET status = 1 WHERE tenant = SHOP AND unit = 'item'", Nothing),
+    damage(
+        "record",
+        "an amount in an order",
+        "UPDATE record SET body = edit(body, 3.50, 3.00) WHERE tenant = SHOP AND type = 'order' AND has(body, o-1)",
+        Names(
+            "shop: order/o-1: an order's total, lines and units are those of its lines, and of the fact that it was placed: expected a total of 28.40 USD, found 29.90 USD",
+        ),
+    ),
+    damage(
+        "record",
+        "an amount in a payment",
+        "UPDATE record SET body = edit(body, 29.90, 90.00) WHERE tenant = SHOP AND type = 'payment' AND has(body, p-1)",
+        Names(
+            "shop: payment p-1: an order that costs something has one payment over its total, and ships when it is captured",
+        ),
+    ),
+    damage(
+        "record",
+        "a reopened hold",
+        "UPDATE record SET body = edit(body, :\"released\", :\"held\") WHERE tenant = SHOP AND type = 'hold' AND has(body, h-2)",
+        Names("shop: hold/h-2: a hold stands where its movements left it: expected Released, found Held"),
+    ),
+    damage(
+        "record",
+        "a deleted order",
+        "DELETE FROM record WHERE tenant = SHOP AND type = 'order' AND has(body, o-1)",
+        Names("shop: order o-1: an order and the fact that it was placed exist together"),
+    ),
+    damage(
+        "record",
+        "a deleted refund",
+        "DELETE FROM record WHERE tenant = SHOP AND type = 'refund' AND has(body, f-3)",
+        Names("shop: payment p-1: a payment's refunds add up to what it says was refunded and is being refunded"),
+    ),
+    damage(
+        "record",
+        "a deleted timer",
+        "DELETE FROM record WHERE tenant = SHOP AND type = 'timer' AND has(body, h-10)",
+        Names("shop: hold h-10: what runs out has a timer"),
+    ),
+    damage(
+        "record",
+        "a body that is no text of ours",
+        "UPDATE record SET body = x'00' WHERE tenant = SHOP AND type = 'return' AND has(body, r-1)",
+        Names("shop: return/r-1: what txn writes can be read back"),
+    ),
+    damage("record", "a host's own record", "UPDATE record SET body = x'00' WHERE type = 'note'", Nothing),
+    damage(
+        "term",
+        "a removed index term",
+        "DELETE FROM term WHERE tenant = SHOP AND key = (SELECT key FROM record WHERE type = 'order' AND has(body, o-1))",
+        Names("shop: order/o-1: a record is indexed by its terms, and those are the terms of what it holds"),
+    ),
+    damage(
+        "term",
+        "an added index term",
+        "INSERT INTO term SELECT tenant, term, (SELECT key FROM record WHERE tenant = SHOP AND type = 'order' AND has(body, o-3)) \
+           FROM term WHERE tenant = SHOP AND key = (SELECT key FROM record WHERE type = 'order' AND has(body, o-1))",
+        Names("shop: order/o-3: a record is indexed by its terms, and those are the terms of what it holds"),
+    ),
+    damage(
+        "term",
+        "an index term of nothing",
+        "UPDATE term SET key = CAST(key || x'01' AS BLOB) WHERE tenant = SHOP AND key = (SELECT key FROM record WHERE type = 'order' AND has(body, o-1))",
+        Names("every stored row fits the others and can be read"),
+    ),
+    damage(
+        "change",
+        "a deleted id",
+        "DELETE FROM change WHERE tenant = SHOP AND id = 'order.place/o-1'",
+        Names("every stored row fits the others and can be read"),
+    ),
+    damage(
+        "change",
+        "a changed answer",
+        "UPDATE change SET answer = edit(answer, 29.90, 19.90) WHERE tenant = SHOP AND id = 'order.place/o-1'",
+        Names("shop: the answer of change order.place/o-1: an answer says what its change did"),
+    ),
+    damage(
+        "change",
+        "a time",
+        "UPDATE change SET recorded_at = recorded_at + 1 WHERE tenant = SHOP AND id = 'order.place/o-1'",
+        Names("shop: change order.place/o-1: the entries and events of a change are those that it was committed with"),
+    ),
+    damage(
+        "change",
+        "a fingerprint",
+        "UPDATE change SET fingerprint = zeroblob(32) WHERE tenant = SHOP AND id = 'order.place/o-1'",
+        Nothing,
+    ),
+    damage(
+        "class",
+        "a class that conserves nothing",
+        "UPDATE class SET spec = replace(spec, '[1,0,-1,0]', 'null')",
+        Names("shop: ledger/equity/USD: a counter's class, unit, guards and version are those of what it counts"),
+    ),
+    damage("class", "deleted classes", "DELETE FROM class", Names("every stored row fits the others and can be read")),
+    damage("tenant", "a deleted tenant", "DELETE FROM tenant WHERE name = 'shop'", Names("there is no tenant 1")),
+    damage("tenant", "a renamed tenant", "UPDATE tenant SET name = 'shoe' WHERE name = 'shop'", Nothing),
+    damage(
+        "event_term",
+        "the index of events",
+        "DELETE FROM event_term WHERE position = (SELECT position FROM event WHERE fact = 'transfer/t-1')",
+        Names("its index term transfer/t-1 is missing"),
+    ),
+    damage("fence", "a token", "INSERT INTO fence VALUES (1, 'door', 7)", Nothing),
+];
+
+/// Writes out the shorthand of [`DAMAGES`].
+fn expand(sql: &str) -> String {
+    let mut sql = sql.replace("SHOP", "(SELECT no FROM tenant WHERE name = 'shop')");
+    for name in ["edit", "has"] {
+        while let Some(start) = sql.find(&format!("{name}(")) {
+            let inner = start + name.len() + 1;
+            let end = inner + sql[inner..].find(')').unwrap();
+            let parts: Vec<&str> = sql[inner..end].split(", ").collect();
+            let written = match parts[..] {
+                [column, from, to] => {
+                    format!("CAST(replace(CAST({column} AS TEXT), '{from}', '{to}') AS BLOB)")
+                }
+                [column, id] => format!("CAST({column} AS TEXT) LIKE '%\"{id}\"%'"),
+                _ => unreachable!("two or three parts"),
+            };
+            sql.replace_range(start..=end, &written);
+        }
+    }
+    sql
+}
+
+fn verify(path: &Path) -> Report {
+    let store = Sqlite::open(path).unwrap();
+    pollster::block_on(audit::verify(&store)).unwrap()
+}
+
+/// A closed store with a day in it.
+fn shop(path: &Path) {
+    let clock = Arc::new(ManualClock::at(scenario::start()));
+    let store = Arc::new(Sqlite::options(path).clock(Arc::clone(&clock) as _).open().unwrap());
+    scenario::play(Arc::clone(&store) as _, &clock, &|_| {});
+    assert_eq!(Arc::strong_count(&store), 1);
+}
+
+#[test]
+fn one_damage_in_each_table_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let clean = folder.path().join("clean.db");
+    shop(&clean);
+    let report = verify(&clean);
+    assert!(report.is_clean(), "{:#?}", report.violations);
+
+    let mut unnamed = Vec::new();
+    for (n, Damage { table, what, sql, says }) in DAMAGES.iter().enumerate() {
+        let copy = folder.path().join(format!("{n}.db"));
+        std::fs::copy(&clean, &copy).unwrap();
+        let by_hand = Connection::open(&copy).unwrap();
+        by_hand.execute_batch(&expand(sql)).unwrap_or_else(|error| panic!("{table}, {what}: {error}"));
+        assert!(by_hand.total_changes() > 0, "{table}, {what}: nothing was damaged");
+        drop(by_hand);
+        let report = verify(&copy);
+        let found: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
+        let is_said = match says {
+            Names(text) => found.iter().any(|found| found.contains(text)),
+            Nothing => report.is_clean(),
+        };
+        if !is_said {
+            unnamed.push((table, what, found));
+        }
+    }
+    assert!(unnamed.is_empty(), "{unnamed:#?}");
+
+    let tables = Connection::open(&clean).unwrap();
+    let mut tables =
+        tables.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'").unwrap();
+    let tables: BTreeSet<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let damaged: BTreeSet<String> = DAMAGES.iter().map(|damage| damage.table.to_owned()).collect();
+    assert_eq!(tables, damaged, "a table without a damage, or the other way round");
+}

@@ -1,0 +1,19 @@
+//! The integration tests of `txn`.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "tests stop at once, and their helpers are library code to clippy"
+)]
+
+#[cfg(feature = "memory")]
+mod audit;
+#[cfg(feature = "sqlite")]
+mod damage;
+mod scenario;
+#[cfg(all(feature = "memory", feature = "sqlite"))]
+mod services;
