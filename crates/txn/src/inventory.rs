@@ -60,7 +60,7 @@ impl Inventory<'_> {
     /// Adds goods to what is on hand; items that are new begin here.
     ///
     /// # Errors
-    /// [`Rejection::Stock`].
+    /// [`crate::Rejection::Stock`].
     pub async fn receive(&self, command: &Receive) -> Result<Done<ReceivedGoods>, Failure> {
         let answer = ReceivedGoods { movement: command.id.clone() };
         let decide = |context: &Context, _: &Snapshot| {
@@ -73,7 +73,7 @@ impl Inventory<'_> {
     /// Promises a whole basket, or nothing of it. Holds that have run out and were not swept yet do not stand in the way: they are swept in the same commit.
     ///
     /// # Errors
-    /// [`Rejection::Stock`]: `StockInsufficient` names the line and by how much it is short.
+    /// [`crate::Rejection::Stock`]: `StockInsufficient` names the line and by how much it is short.
     pub async fn reserve(&self, command: &Reserve) -> Result<Done<HoldAnswer>, Failure> {
         self.reserve_with(command, &[], |_, _| Ok(())).await
     }
@@ -157,7 +157,7 @@ impl Inventory<'_> {
     /// Makes a hold one that no longer expires.
     ///
     /// # Errors
-    /// [`Rejection::Stock`]: `HoldExpired` from the instant of expiry on.
+    /// [`crate::Rejection::Stock`]: `HoldExpired` from the instant of expiry on.
     pub async fn commit(&self, hold: &HoldId) -> Result<Done<HoldAnswer>, Failure> {
         self.step("hold.commit", hold, hold, hold, |context, hold| Ok(inventory::commit(context, hold)?)).await
     }
@@ -165,7 +165,7 @@ impl Inventory<'_> {
     /// Moves a hold's expiry to a later time.
     ///
     /// # Errors
-    /// [`Rejection::Stock`]: `HoldExpired` once it has run out.
+    /// [`crate::Rejection::Stock`]: `HoldExpired` once it has run out.
     pub async fn extend(&self, command: &Extend) -> Result<Done<HoldAnswer>, Failure> {
         let key = format!("{}/{}", command.hold, command.expires_at.as_nanos());
         let decide = |context: &Context, hold: &Versioned<Hold>| {
@@ -178,7 +178,7 @@ impl Inventory<'_> {
     /// Gives back a hold that was not committed. Doing so twice, or after the commit, changes nothing.
     ///
     /// # Errors
-    /// [`Rejection::Stock`] for an unknown hold.
+    /// [`crate::Rejection::Stock`] for an unknown hold.
     pub async fn release(&self, hold: &HoldId) -> Result<Done<HoldAnswer>, Failure> {
         self.step("hold.release", hold, hold, hold, |context, hold| Ok(inventory::release(context, hold))).await
     }

@@ -30,7 +30,7 @@ impl Ledger<'_> {
     /// Opens an account in a currency.
     ///
     /// # Errors
-    /// [`Rejection::Ledger`].
+    /// [`crate::Rejection::Ledger`].
     pub async fn open_account(&self, command: &OpenAccount) -> Result<Done<Account>, Failure> {
         let account = &command.account;
         let key = ledger::record_key(&account.id, account.currency);
@@ -73,7 +73,7 @@ impl Ledger<'_> {
     /// Posts a transfer. Its id is the request's id.
     ///
     /// # Errors
-    /// [`Rejection::Ledger`]: an unsound transfer, an unknown account, insufficient funds.
+    /// [`crate::Rejection::Ledger`]: an unsound transfer, an unknown account, insufficient funds.
     pub async fn transfer(&self, command: &Transfer) -> Result<Done<Transferred>, Failure> {
         let decide = |context: &Context, _: &Snapshot| Ok(ledger::transfer(context, command)?);
         self.services.decider.run("ledger.transfer", &command.id, command, |ask| ask, decide, explain).await
@@ -91,7 +91,7 @@ impl Ledger<'_> {
     /// Promises an amount. The hold's id is the request's id.
     ///
     /// # Errors
-    /// [`Rejection::Ledger`].
+    /// [`crate::Rejection::Ledger`].
     pub async fn authorise(&self, hold: &Hold) -> Result<Done<Hold>, Failure> {
         let decide = |context: &Context, snapshot: &Snapshot| {
             Ok(ledger::authorise(context, versioned(snapshot, 0)?.as_ref(), hold)?)
@@ -103,7 +103,7 @@ impl Ledger<'_> {
     /// Takes some or all of a hold. `capture` names this capture within the hold.
     ///
     /// # Errors
-    /// [`Rejection::Ledger`].
+    /// [`crate::Rejection::Ledger`].
     pub async fn capture(&self, command: &Capture, capture: &str) -> Result<Done<Hold>, Failure> {
         let key = format!("{}/{capture}", command.hold);
         let decide = |context: &Context, hold: &Versioned<Hold>| Ok(ledger::capture(context, hold, command)?);
@@ -113,7 +113,7 @@ impl Ledger<'_> {
     /// Gives back what is left of a hold.
     ///
     /// # Errors
-    /// [`Rejection::Ledger`].
+    /// [`crate::Rejection::Ledger`].
     pub async fn void(&self, hold: &LedgerHoldId) -> Result<Done<Hold>, Failure> {
         self.step("ledger.void", hold, hold, hold, |context, hold| Ok(ledger::void(context, hold)?)).await
     }
@@ -121,7 +121,7 @@ impl Ledger<'_> {
     /// Marks a hold that has run out.
     ///
     /// # Errors
-    /// [`Rejection::Ledger`]: `NotDue` while it holds.
+    /// [`crate::Rejection::Ledger`]: `NotDue` while it holds.
     pub async fn expire(&self, hold: &LedgerHoldId) -> Result<Done<Hold>, Failure> {
         self.step("ledger.expire", hold, hold, hold, |context, hold| Ok(ledger::expire(context, hold)?)).await
     }

@@ -136,7 +136,7 @@ impl Orders<'_> {
     /// Places an order, and begins its payment when it costs something. The order's id is the request's id: placing it twice is placing it once.
     ///
     /// # Errors
-    /// [`Rejection::Order`], [`Rejection::Payment`] when the payment's id is taken.
+    /// [`crate::Rejection::Order`], [`crate::Rejection::Payment`] when the payment's id is taken.
     pub async fn place(&self, command: &PlaceOrder) -> Result<Done<OrderAnswer>, Failure> {
         let keys = [order::order_key(&command.order), payment::payment_key(&command.payment)];
         let decide = |context: &Context, snapshot: &Snapshot| {
@@ -169,7 +169,7 @@ impl Orders<'_> {
     /// Promises an order's whole basket to it, until `expires_at`.
     ///
     /// # Errors
-    /// [`Rejection::Order`] for an unknown order, [`Rejection::Stock`]: `StockInsufficient` names the line.
+    /// [`crate::Rejection::Order`] for an unknown order, [`crate::Rejection::Stock`]: `StockInsufficient` names the line.
     pub async fn reserve(&self, order: &OrderId, expires_at: Option<Timestamp>) -> Result<Done<HoldAnswer>, Failure> {
         let known = self.known(order).await?;
         let reserve =
@@ -190,7 +190,7 @@ impl Orders<'_> {
     /// Sends units of a paid order; what they were promised from leaves the stock in the same commit.
     ///
     /// # Errors
-    /// [`Rejection::Order`], [`Rejection::Stock`] when the hold is missing, has run out or has less.
+    /// [`crate::Rejection::Order`], [`crate::Rejection::Stock`] when the hold is missing, has run out or has less.
     pub async fn ship(&self, command: &Ship) -> Result<Done<OrderAnswer>, Failure> {
         let decide = |context: &Context, parts: &OrderParts| {
             let units = command.units.clone().unwrap_or_else(|| order::everything_open(&parts.order.value));
@@ -205,7 +205,7 @@ impl Orders<'_> {
     /// Records that units of a shipment arrived; `None` for all that are on their way. `delivery` names this arrival within the order.
     ///
     /// # Errors
-    /// [`Rejection::Order`].
+    /// [`crate::Rejection::Order`].
     pub async fn deliver(
         &self,
         order: &OrderId,
@@ -227,7 +227,7 @@ impl Orders<'_> {
     /// voided at the gateway.
     ///
     /// # Errors
-    /// [`Rejection::Order`]; [`Rejection::InProgress`] while a gateway's answer is awaited.
+    /// [`crate::Rejection::Order`]; [`crate::Rejection::InProgress`] while a gateway's answer is awaited.
     pub async fn cancel(&self, order: &OrderId) -> Result<Done<OrderAnswer>, Failure> {
         let known = self.known(order).await?;
         let done = self.step("order.cancel", order, order, order, cancel).await?;

@@ -75,7 +75,7 @@ impl Payments<'_> {
     /// Asks the gateway to hold the amount. The payment says what became of it: authorised, declined (and open for another attempt), or not known.
     ///
     /// # Errors
-    /// [`Rejection::Payment`] when the payment's state does not allow it, or the gateway answered over other money.
+    /// [`crate::Rejection::Payment`] when the payment's state does not allow it, or the gateway answered over other money.
     pub async fn authorise(&self, payment: &PaymentId) -> Result<Payment, Failure> {
         self.operate(payment, Operation::Authorise).await
     }
@@ -206,7 +206,7 @@ impl Payments<'_> {
     /// Records the result of an operation that was carried out elsewhere: an import, or a terminal in a shop. `reference` is the gateway's own name for it.
     ///
     /// # Errors
-    /// [`Rejection::Payment`].
+    /// [`crate::Rejection::Payment`].
     pub async fn record(
         &self,
         payment: &PaymentId,
@@ -253,7 +253,7 @@ impl Payments<'_> {
     /// find out.
     ///
     /// # Errors
-    /// [`Rejection::Payment`]: `RefundExceedsCaptured` counts refunds on their way.
+    /// [`crate::Rejection::Payment`]: `RefundExceedsCaptured` counts refunds on their way.
     pub async fn refund(&self, payment: &PaymentId, refund: &RefundId, amount: Money) -> Result<Refund, Failure> {
         let keys = [payment::payment_key(payment), payment::refund_key(refund)];
         let decide = |context: &Context, payment: &Versioned<Payment>, existing: Option<&Versioned<Refund>>| {
