@@ -76,3 +76,8 @@ pub use txn_change::Tenant;
 pub fn new_uuid() -> uuid::Uuid {
     uuid::Uuid::now_v7()
 }
+
+/// The README's example, compiled with the tests.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../../../README.md")]
+mod readme {}

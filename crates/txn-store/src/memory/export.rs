@@ -19,7 +19,7 @@ impl Rows {
             rows.push(Row::Commit {
                 tenant: commit.tenant.clone(),
                 id: commit.id.clone(),
-                stored: stored.ok_or_else(|| corrupt("a commit without its id"))?.clone(),
+                stored: stored.ok_or_else(|| corrupt("a commit without its id"))?.as_ref().clone(),
                 entries: state.entries.get(commit.entries.clone()).unwrap_or_default().to_vec(),
                 events: state.log.get(commit.events.clone()).unwrap_or_default().to_vec(),
             });

@@ -134,7 +134,7 @@ fn changes(state: &TenantState, after: Option<&[u8]>, limit: usize) -> Result<Ve
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     let row = |id: &txn_change::ChangeId| {
         let stored = state.changes.get(id).ok_or_else(|| corrupt("an id without its change"))?;
-        Ok((id.as_bytes().to_vec(), Found::Change(id.clone(), stored.clone())))
+        Ok((id.as_bytes().to_vec(), Found::Change(id.clone(), stored.as_ref().clone())))
     };
     state.change_ids.range::<str, _>((from, Bound::Unbounded)).take(limit).map(row).collect()
 }

@@ -83,13 +83,14 @@ impl Store for Memory {
             Ok(now) => now,
             Err(error) => return batch.iter().map(|_| Err(error.again())).collect(),
         };
-        let outcomes: Vec<_> = batch
-            .into_iter()
-            .map(|Commit { tenant, change }| match change.check(&self.limits.change) {
-                Ok(()) => Ok(state.commit(&tenant, change, now)),
-                Err(invalid) => Ok(Outcome::Refused(invalid.into())),
-            })
-            .collect();
+        // Not a map over the batch: collecting in place would move each outcome within the larger room of its change.
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for Commit { tenant, change } in batch {
+            outcomes.push(Ok(match change.check(&self.limits.change) {
+                Ok(()) => state.commit(&tenant, change, now),
+                Err(invalid) => Outcome::Refused(invalid.into()),
+            }));
+        }
         let head = state.head();
         drop(state);
         self.head.advance(head);

@@ -1,9 +1,12 @@
 //! The state of all tenants, and how a change is applied to it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap as StdHashMap},
     ops::Range,
+    sync::Arc,
 };
+
+use foldhash::quality::RandomState;
 
 use txn_change::{
     Change, ChangeId, Counter, Effects, Entry, FactId, FenceName, Key, Record, Stored, Tenant, Term, Timestamp,
@@ -11,6 +14,9 @@ use txn_change::{
 };
 
 use crate::store::{Ask, Freshness, LogItem, LogPage, Outcome, Position, Receipt, Snapshot};
+
+/// Maps by short keys, under a random seed of the process.
+type HashMap<K, V> = StdHashMap<K, V, RandomState>;
 
 /// Everything. Entries and events stand in the order of commit; counters and terms point to them.
 #[derive(Default)]
@@ -31,7 +37,7 @@ pub(super) struct Committed {
 
 #[derive(Default)]
 pub(super) struct TenantState {
-    pub(super) changes: HashMap<ChangeId, Stored>,
+    pub(super) changes: HashMap<ChangeId, Arc<Stored>>,
     pub(super) change_ids: BTreeSet<ChangeId>,
     pub(super) records: BTreeMap<Key, Record>,
     pub(super) record_terms: BTreeSet<(Term, Key)>,
@@ -50,7 +56,7 @@ pub(super) struct Row {
 
 impl View for TenantState {
     fn stored(&self, id: &ChangeId) -> Option<&Stored> {
-        self.changes.get(id)
+        self.changes.get(id).map(|stored| &**stored)
     }
 
     fn record(&self, key: &Key) -> Option<&Record> {
@@ -82,20 +88,20 @@ impl State {
         let state = self.tenants.get(tenant).expect("inserted above");
         match evaluate(state, &change, now) {
             Err(refusal) => Outcome::Refused(refusal),
-            Ok(Verdict::Replayed(stored)) => self.receipt(stored, true),
+            Ok(Verdict::Replayed(stored)) => self.receipt(&stored, true),
             Ok(Verdict::Accepted(effects)) => {
                 let stored = self.apply(tenant, change, effects);
-                self.receipt(stored, false)
+                self.receipt(&stored, false)
             }
         }
     }
 
-    fn receipt(&self, stored: Stored, replayed: bool) -> Outcome {
+    fn receipt(&self, stored: &Stored, replayed: bool) -> Outcome {
         let freshness = Freshness(self.commits.len() as u64);
-        Outcome::Done(Receipt { answer: stored.answer, replayed, recorded_at: stored.recorded_at, freshness })
+        Outcome::Done(Receipt { answer: stored.answer.clone(), replayed, recorded_at: stored.recorded_at, freshness })
     }
 
-    fn apply(&mut self, tenant: &Tenant, change: Change, effects: Effects) -> Stored {
+    fn apply(&mut self, tenant: &Tenant, change: Change, effects: Effects) -> Arc<Stored> {
         let Self { tenants, commits, entries, log } = self;
         let state = tenants.get_mut(tenant).expect("the caller made it");
         for write in effects.records {
@@ -141,14 +147,15 @@ impl State {
         }
         state.fences.extend(effects.fences.into_iter().map(|fence| (fence.name, fence.token)));
         state.change_ids.insert(change.id.clone());
-        state.changes.insert(change.id.clone(), effects.stored.clone());
+        let stored = Arc::new(effects.stored);
+        state.changes.insert(change.id.clone(), Arc::clone(&stored));
         commits.push(Committed {
             tenant: tenant.clone(),
             id: change.id,
             entries: first_entry..entries.len(),
             events: first_event..log.len(),
         });
-        effects.stored
+        stored
     }
 
     pub(super) fn get(&self, ask: &Ask, now: Timestamp) -> Snapshot {
@@ -158,7 +165,7 @@ impl State {
         let fact = |id: &FactId| self.log.get(*state?.facts.get(id)?).cloned();
         Snapshot {
             now,
-            stored: ask.id.as_ref().and_then(|id| state?.changes.get(id).cloned()),
+            stored: ask.id.as_ref().and_then(|id| state?.changes.get(id).map(|stored| Stored::clone(stored))),
             records: ask.records.iter().map(record).collect(),
             counters: ask.counters.iter().map(counter).collect(),
             facts: ask.facts.iter().map(fact).collect(),
