@@ -31,7 +31,8 @@ pub enum Rejection {
     },
 }
 
-/// Why a service call did not do what was asked. Except for [`Failure::Unknown`], nothing has changed.
+/// Why a service call did not do what was asked. Except for [`Failure::Unknown`], the step that failed has changed nothing; earlier
+/// steps of a call that has several (a payment's operations, a cancellation) stand, and repeating the call goes on from them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
@@ -59,7 +60,7 @@ pub enum Failure {
     /// The store refused the change for a reason that the rules have no word for.
     #[error(transparent)]
     Refused(Refusal),
-    /// The store failed; certainly nothing was executed.
+    /// The store failed; the step that failed was certainly not executed.
     #[error(transparent)]
     Store(#[from] Error),
     /// What is stored is not of a shape that this build reads.

@@ -35,8 +35,10 @@ impl Document for ReceivedGoods {
     const SCHEMA: u16 = 1;
 }
 
-/// Holds that one reservation sweeps on its way, at most.
-const SWEEP_MAX: usize = 64;
+/// Holds that a reservation sweeps at once, before it is judged again.
+const SWEEP_PAGE: usize = 64;
+/// Holds that one reservation sweeps on its way, at most; beyond, it waits for the timers.
+const SWEEP_MAX: usize = 1_024;
 
 impl Inventory<'_> {
     /// What there is of an item, read from the primary.
@@ -144,11 +146,21 @@ impl Inventory<'_> {
         let now = scope.get(scope.ask()).await?.now;
         let until = Timestamp::from_nanos(now.as_nanos().saturating_add(1));
         let range = Range::prefix(inventory::due_prefix(item)).until(inventory::due_prefix(item).time(until));
-        for found in scope.find(&Query::RecordsByTerm(range), None, SWEEP_MAX).await?.items {
-            if let Found::Record(key, _) = found
-                && !sweep.contains(&key)
-            {
-                sweep.push(key);
+        let (query, known) = (Query::RecordsByTerm(range), sweep.len());
+        let mut after = None;
+        // Pages of holds that are swept already are passed over, until there is one with others.
+        while sweep.len() == known && known < SWEEP_MAX {
+            let page = scope.find(&query, after.as_ref(), SWEEP_PAGE).await?;
+            for found in page.items {
+                if let Found::Record(key, _) = found
+                    && !sweep.contains(&key)
+                {
+                    sweep.push(key);
+                }
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
             }
         }
         Ok(())

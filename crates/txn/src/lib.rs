@@ -1,7 +1,8 @@
 //! An embeddable SDK for transaction domains: orders, payments, a ledger, inventory and after-sale, over a store of your choice.
 //!
-//! [`Txn`] is built once over a store and a payment gateway; [`Txn::tenant`] gives the services of one tenant. Each call decides on one snapshot, commits one
-//! change, and is safe to repeat: the same id gives the same answer.
+//! [`Txn`] is built once over a store and a payment gateway; [`Txn::tenant`] gives the services of one tenant. A call that carries a request's id decides on one snapshot,
+//! commits one change, and gives its first answer when it is repeated. A payment's operations take two commits around the gateway; repeated, they go on where they
+//! stopped, and are refused once the payment is past them.
 //!
 //! ```
 //! # #[cfg(feature = "memory")] {

@@ -54,11 +54,11 @@ impl OrderParts {
     pub(crate) fn read(snapshot: &Snapshot, first: usize, known: &Order) -> Result<Self, Stop> {
         let unknown = || Stop::from(order::Rejection::UnknownOrder { order: known.id.clone() });
         let place = |offset: usize| first.saturating_add(offset);
-        // An order may name a hold that is another order's. It is none of its own then, to ship from or to give back.
+        // An order may name a hold that was made for another order, or for none. It is none of its own then, to ship from or to give back.
         let hold: Option<Versioned<Hold>> = versioned(snapshot, place(1))?;
         Ok(Self {
             order: versioned(snapshot, place(0))?.ok_or_else(unknown)?,
-            hold: hold.filter(|hold| hold.value.order.as_ref().is_none_or(|order| *order == known.id)),
+            hold: hold.filter(|hold| hold.value.order.as_ref() == Some(&known.id)),
             payment: versioned(snapshot, place(2))?,
         })
     }
@@ -181,7 +181,9 @@ impl Orders<'_> {
             if current.value.lifecycle != order::Lifecycle::Placed {
                 return Err(order::Rejection::IllegalTransition { order: order.clone(), from, event }.into());
             }
-            let _ = context;
+            if current.value.is_due(context.now) {
+                return Err(order::Rejection::IllegalTransition { order: order.clone(), from: "expired", event }.into());
+            }
             Ok(())
         };
         self.services.inventory().reserve_with(&reserve, &[order::order_key(order)], placed).await

@@ -38,7 +38,7 @@ const fn claimed_state(operation: Operation) -> PaymentState {
 }
 
 /// No money is held or taken for an order that has been called off or has run out.
-fn check_order(order: Option<&Versioned<Order>>, operation: Operation) -> Result<(), Stop> {
+fn check_order(context: &Context, order: Option<&Versioned<Order>>, operation: Operation) -> Result<(), Stop> {
     let event = match operation {
         Operation::Authorise => "authorise a payment for",
         Operation::Capture => "capture a payment for",
@@ -47,6 +47,11 @@ fn check_order(order: Option<&Versioned<Order>>, operation: Operation) -> Result
     match order.map(|order| &order.value) {
         Some(order) if matches!(order.lifecycle, Lifecycle::Cancelled | Lifecycle::Expired) => {
             let from = order.lifecycle_name();
+            Err(order::Rejection::IllegalTransition { order: order.id.clone(), from, event }.into())
+        }
+        // Swept or not. What was authorised in time may still be captured.
+        Some(order) if operation == Operation::Authorise && order.is_due(context.now) => {
+            let from = "expired";
             Err(order::Rejection::IllegalTransition { order: order.id.clone(), from, event }.into())
         }
         _ => Ok(()),
@@ -154,7 +159,7 @@ impl Payments<'_> {
             let current: Option<Versioned<Payment>> = versioned(snapshot, 0)?;
             let current = current.ok_or_else(|| payment::Rejection::UnknownPayment { payment: id.clone() })?;
             let order: Option<Versioned<Order>> = versioned(snapshot, 1)?;
-            check_order(order.as_ref(), operation)?;
+            check_order(context, order.as_ref(), operation)?;
             Ok(payment::claim(context, &current, operation)?)
         };
         let order = order::order_key(&known.value.order);
@@ -172,8 +177,8 @@ impl Payments<'_> {
             _ => (GatewayOperation::Authorise, "authorise"),
         };
         let tenant = self.services.decider.scope.tenant().clone();
-        let (id, claim, amount) = (&payment.id, payment.claims, payment.amount);
-        let idempotency_key = format!("{tenant}/{id}/{name}/{claim}/{amount}");
+        let (id, declines, amount) = (&payment.id, payment.declines, payment.amount);
+        let idempotency_key = format!("{tenant}/{id}/{name}/{declines}/{amount}");
         GatewayCall { tenant, payment: id.clone(), operation, amount, idempotency_key }
     }
 
@@ -197,7 +202,11 @@ impl Payments<'_> {
         let key = Self::step_key(claimed);
         match self.record_as("payment.result", &key, &claimed.value.id, operation, result).await {
             Ok(done) => Ok(done.value()?),
-            // Another caller has recorded another result of this step, a timeout against an answer say: what is recorded stands.
+            // Another caller has recorded another result of this step. What was done was done: it is recorded behind it, or the call fails.
+            Err(Failure::KeyReused { .. }) if matches!(result, OperationResult::Done(_)) => {
+                Ok(self.record_as("payment.late", &key, &claimed.value.id, operation, result).await?.value()?)
+            }
+            // Anything less certain gives way to what is recorded.
             Err(Failure::KeyReused { .. }) => Ok(self.known(&claimed.value.id).await?.value),
             Err(failure) => Err(failure),
         }
@@ -273,7 +282,9 @@ impl Payments<'_> {
         let call = GatewayCall { tenant, payment: payment.clone(), operation, amount, idempotency_key };
         let result = match self.services.parts.gateway.execute(&call).await {
             GatewayResult::Done(_) => RefundResult::Done,
-            GatewayResult::Declined | GatewayResult::NotExecuted => RefundResult::Failed,
+            GatewayResult::Declined => RefundResult::Failed,
+            // What did not happen now may still be under way for another caller: it stays pending, and is asked for again under the same key.
+            GatewayResult::NotExecuted => return Ok(requested),
             GatewayResult::Unknown => match self.services.parts.gateway.query(&call).await {
                 GatewayResult::Done(_) => RefundResult::Done,
                 _ => return Ok(requested),

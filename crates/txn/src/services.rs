@@ -104,7 +104,8 @@ impl fmt::Debug for Txn {
     }
 }
 
-/// The services of one tenant. Every call decides on one snapshot and commits one change; repeating a call is safe.
+/// The services of one tenant. A call that carries a request's id decides on one snapshot, commits one change, and gives its first answer when it is
+/// repeated. A payment's operations take two commits around the gateway.
 #[derive(Clone)]
 pub struct Services {
     pub(crate) parts: Arc<Parts>,

@@ -56,7 +56,7 @@ pub(crate) fn set(change: Change, timer: &Timer, due: Timestamp) -> Change {
 }
 
 /// What one pass did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Fired {
     /// Timers that had an effect.
@@ -65,6 +65,8 @@ pub struct Fired {
     pub settled: u64,
     /// Timers that were put off, because a payment is under way.
     pub postponed: u64,
+    /// Why timers failed; they stay, and do not keep others from firing.
+    pub failures: Vec<Failure>,
 }
 
 /// How long a timer waits when a payment is under way.
@@ -88,7 +90,7 @@ impl Timers<'_> {
     /// Does what is due by the store's time: at most 256 timers of each of 16 buckets. Call it again while it did something.
     ///
     /// # Errors
-    /// [`Failure`], of the first timer that failed; those before it are done.
+    /// [`Failure`] when the timers cannot be read. A timer that fails is named in the answer, and the others go on.
     pub async fn run_due(&self) -> Result<Fired, Failure> {
         let scope = &self.decider().scope;
         let now = scope.get(scope.ask()).await?.now;
@@ -98,8 +100,10 @@ impl Timers<'_> {
             let of_bucket = || Key::of(TIMER_KIND).number(bucket);
             let query = Query::Records(Range::prefix(of_bucket()).until(of_bucket().time(until)));
             for found in scope.find(&query, None, PASS_MAX).await?.items {
-                if let Found::Record(key, record) = found {
-                    self.fire(&key, &record, &mut fired).await?;
+                if let Found::Record(key, record) = found
+                    && let Err(failure) = self.fire(&key, &record, &mut fired).await
+                {
+                    fired.failures.push(failure);
                 }
             }
         }
@@ -166,7 +170,7 @@ impl Timers<'_> {
         for _ in 0..self.decider().attempts_max {
             let mut ask = self.decider().scope.ask().stored(id.clone());
             ask.records = read.to_vec();
-            let outcome = std::cell::Cell::new(Fired::default());
+            let outcome = std::cell::Cell::new((0u64, 0u64, 0u64));
             let attempt = self
                 .decider()
                 .once(&id, fingerprint, ask, |context, snapshot| {
@@ -174,18 +178,17 @@ impl Timers<'_> {
                         // Somebody else has done it: commit nothing but the id.
                         return Ok(Change::new(context.id.clone(), context.fingerprint));
                     };
-                    let one = |effective, settled, postponed| Fired { effective, settled, postponed };
                     let change = match step(context, snapshot)? {
                         Step::Do(change) => {
-                            outcome.set(one(1, 0, 0));
+                            outcome.set((1, 0, 0));
                             *change
                         }
                         Step::Drop => {
-                            outcome.set(one(0, 1, 0));
+                            outcome.set((0, 1, 0));
                             Change::new(context.id.clone(), context.fingerprint)
                         }
                         Step::Postpone => {
-                            outcome.set(one(0, 0, 1));
+                            outcome.set((0, 0, 1));
                             let later = std::time::Duration::from_secs(POSTPONED_SECONDS);
                             let due = context.now.after(later).unwrap_or(Timestamp::MAX);
                             set(Change::new(context.id.clone(), context.fingerprint), timer, due)
@@ -197,10 +200,10 @@ impl Timers<'_> {
             match attempt {
                 Attempt::Done(receipt) => {
                     if !receipt.replayed {
-                        let did = outcome.get();
-                        fired.effective = fired.effective.saturating_add(did.effective);
-                        fired.settled = fired.settled.saturating_add(did.settled);
-                        fired.postponed = fired.postponed.saturating_add(did.postponed);
+                        let (effective, settled, postponed) = outcome.get();
+                        fired.effective = fired.effective.saturating_add(effective);
+                        fired.settled = fired.settled.saturating_add(settled);
+                        fired.postponed = fired.postponed.saturating_add(postponed);
                     }
                     return Ok(());
                 }

@@ -4,7 +4,7 @@ use std::{error::Error, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use txn::change::{
-    Add, Body, Change, ChangeId, Class, Document, Fingerprint, Guard, Key, Kind, Label, Lanes, Opening, Timestamp,
+    Add, Body, Change, ChangeId, Class, Document, Fingerprint, Guard, Key, Kind, Label, Lanes, Opening, Refusal, Timestamp,
 };
 use txn::core::aftersale::{Receipt, ReceivedLine};
 use txn::core::id::{CustomerId, HoldId, LocationId, MovementId, OrderId, PaymentId, RefundId, ReturnId, Sku};
@@ -120,7 +120,8 @@ pub async fn remember(shop: &Services, customer: &str, number: u64, text: &str) 
     Ok(found)
 }
 
-/// Step 7: takes a seat, if there is one. The guard stands in the counter's row, so no two callers get the last one.
+/// Step 7: takes a seat, if there is one. The guard stands in the counter's row, so no two callers get the last one. How many seats
+/// there are counts when the first is taken.
 pub async fn reserve_seat(shop: &Services, event: &str, seats: i128, guest: &str) -> Result<bool> {
     let class = Class { name: "seat".into(), signed: [false; 4], history: true, conserves: [None; 2] };
     // taken ≤ seats, as −taken ≥ −seats
@@ -136,7 +137,12 @@ pub async fn reserve_seat(shop: &Services, event: &str, seats: i128, guest: &str
     };
     let id = ChangeId::new(format!("seat.reserve/{event}/{guest}"))?;
     let change = Change::new(id, Fingerprint::of("seat.reserve", &(event, guest))).add(add);
-    Ok(matches!(shop.scope().commit(change).await?, Outcome::Done(_)))
+    match shop.scope().commit(change).await? {
+        Outcome::Done(_) => Ok(true),
+        Outcome::Refused(Refusal::GuardBroken { .. }) => Ok(false),
+        // It may be committed: the same call again tells.
+        other => Err(format!("{other:?}").into()),
+    }
 }
 
 #[cfg(test)]

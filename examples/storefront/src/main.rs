@@ -23,7 +23,7 @@ storefront: a starter shop on txn
   storefront verify --store URL [--json]
       audits all tenants; status 1 and every violation named if there is one
 
-  URL: memory: or sqlite:PATH; sqlite:storefront.db unless said otherwise";
+  URL: memory: (demo, replay) or sqlite:PATH; demo and replay use sqlite:storefront.db when none is given";
 
 /// What was asked for.
 #[derive(Debug, Default)]
@@ -128,9 +128,18 @@ async fn replay(arguments: &Arguments) -> Result<ExitCode, Fault> {
         say(&json(&replay)?)?;
     } else {
         say(&storefront::totals::table(&replay.totals))?;
-        say(&format!("{} s, {} orders a second", replay.seconds, replay.orders_per_second))?;
+        say(&if replay.replayed {
+            "Nothing was committed: this file had been replayed before.".into()
+        } else {
+            format!("{} s, {} orders a second", replay.seconds, replay.orders_per_second)
+        })?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(status(replay.totals.violations))
+}
+
+/// What the audit found decides the status.
+fn status(violations: u64) -> ExitCode {
+    if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 async fn report(arguments: &Arguments) -> Result<ExitCode, Fault> {
@@ -143,7 +152,7 @@ async fn report(arguments: &Arguments) -> Result<ExitCode, Fault> {
     }
     let totals = Totals::fold(&txn, &shop).await?;
     say(&if arguments.is_json { json(&totals)? } else { storefront::totals::table(&totals) })?;
-    Ok(ExitCode::SUCCESS)
+    Ok(status(totals.violations))
 }
 
 async fn verify(arguments: &Arguments) -> Result<ExitCode, Fault> {

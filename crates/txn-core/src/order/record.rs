@@ -128,6 +128,12 @@ impl Order {
         Item { sku: line.sku.clone(), location: self.location.clone() }
     }
 
+    /// Whether its time to be paid has run out, swept or not.
+    #[must_use]
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.lifecycle == Lifecycle::Placed && self.expires_at.is_some_and(|at| now >= at)
+    }
+
     pub(crate) fn line_mut(&mut self, line: usize) -> Result<&mut Line, Rejection> {
         let (order, lines) = (self.id.clone(), self.lines.len());
         self.lines.get_mut(line).ok_or(Rejection::UnknownLine { order, line, lines })

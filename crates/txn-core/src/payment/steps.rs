@@ -35,8 +35,9 @@ pub struct Payment {
     pub state: PaymentState,
     /// How many authorisations were begun.
     pub attempts: u32,
-    /// How many operations were claimed: what tells one call to a gateway from the next.
-    pub claims: u32,
+    /// How many operations were declined. It stands in the key of every call to a gateway: what was declined is asked for again under another key,
+    /// what was not executed, or is not known, under the same one, so that a request that was only late cannot be done twice.
+    pub declines: u32,
     /// What was taken.
     pub captured: Money,
     /// What went back.
@@ -151,7 +152,7 @@ pub fn open(
         amount: command.amount,
         state: PaymentState::Created,
         attempts: 0,
-        claims: 0,
+        declines: 0,
         captured: zero,
         refunded: zero,
         refunding: zero,
@@ -195,7 +196,6 @@ pub fn claim(context: &Context, payment: &Versioned<Payment>, operation: Operati
         Operation::Void => PaymentEvent::ClaimVoid,
     };
     let mut after = Payment { state: next_state(&payment.value, event)?, ..payment.value.clone() };
-    after.claims = after.claims.saturating_add(1);
     if operation == Operation::Authorise {
         after.attempts = after.attempts.saturating_add(1);
     }
@@ -236,6 +236,9 @@ pub fn record(
     let mut after = Payment { state: next_state(&payment.value, event)?, ..payment.value.clone() };
     if payment.value.state == PaymentState::Created && event == E::AuthoriseDone {
         after.attempts = after.attempts.saturating_add(1);
+    }
+    if result == R::Declined {
+        after.declines = after.declines.saturating_add(1);
     }
     let postings = match result {
         R::Done(amount) => {

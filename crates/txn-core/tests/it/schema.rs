@@ -237,14 +237,14 @@ fn payments_and_returns() {
             amount: usd(500),
             state: PaymentState::CaptureUnknown,
             attempts: 2,
-            claims: 3,
+            declines: 3,
             captured: usd(0),
             refunded: usd(1),
             refunding: usd(2),
         },
         "payment",
         1,
-        r#"{"id":"p-1","order":"o-1","amount":{"amount":"5.00","currency":"USD"},"state":"capture_unknown","attempts":2,"claims":3,"captured":{"amount":"0.00","currency":"USD"},"refunded":{"amount":"0.01","currency":"USD"},"refunding":{"amount":"0.02","currency":"USD"}}"#,
+        r#"{"id":"p-1","order":"o-1","amount":{"amount":"5.00","currency":"USD"},"state":"capture_unknown","attempts":2,"declines":3,"captured":{"amount":"0.00","currency":"USD"},"refunded":{"amount":"0.01","currency":"USD"},"refunding":{"amount":"0.02","currency":"USD"}}"#,
     );
     kept(
         &PaymentChanged {

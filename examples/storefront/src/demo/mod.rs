@@ -228,6 +228,14 @@ async fn shopper(
 
 /// Does what is due, until nothing is.
 async fn run_out(shop: &Services) -> Result<(), txn::Failure> {
-    while shop.timers().run_due().await? != Fired::default() {}
+    loop {
+        let Fired { effective, settled, postponed, failures, .. } = shop.timers().run_due().await?;
+        if let Some(failure) = failures.into_iter().next() {
+            return Err(failure);
+        }
+        if (effective, settled, postponed) == (0, 0, 0) {
+            break;
+        }
+    }
     Ok(())
 }

@@ -218,6 +218,6 @@ fn a_shop_that_dies_after_any_step_of_an_order_is_sound_and_resumes() {
             assert!(report.is_clean(), "{point}, resumed: {:#?}", report.violations);
         });
         let bank = fs::read_to_string(folder.path().join("bank")).unwrap();
-        assert_eq!(bank, "shop/p-1/authorise/1/7.99 GBP\nshop/p-1/capture/2/7.99 GBP\n", "{point}");
+        assert_eq!(bank, "shop/p-1/authorise/0/7.99 GBP\nshop/p-1/capture/0/7.99 GBP\n", "{point}");
     }
 }

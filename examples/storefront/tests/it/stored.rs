@@ -204,6 +204,7 @@ fn a_damaged_store_is_named_with_status_1() {
     fs::write(folder.path().join("shop.db"), &whole).unwrap();
     damage(folder.path(), cases[1].0);
     let report = run(folder.path(), &["report", "--store", "sqlite:shop.db", "--json"]);
-    let report: Value = serde_json::from_str(report.line()).unwrap();
+    assert_eq!(report.status, 1);
+    let report: Value = serde_json::from_str(&report.out).unwrap();
     assert_eq!((&report["violations"], &report["stock"]["on_hand"]), (&json!(1), &json!(3)));
 }
