@@ -7,6 +7,8 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::error::{Error, ErrorKind};
@@ -28,6 +30,21 @@ pub(super) struct Left {
     pub(super) closed: bool,
 }
 
+/// How long the lock is asked for: a process that was killed holds it for some milliseconds more, until the system has taken it down.
+const LOCK_WAIT_MAX: Duration = Duration::from_millis(250);
+/// How long to wait before asking again.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+fn wait_for_lock(file: &File) -> Result<(), TryLockError> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < LOCK_WAIT_MAX => thread::sleep(LOCK_PAUSE),
+            ended => return ended,
+        }
+    }
+}
+
 impl Mark {
     /// Takes the lock of the database at `path`.
     pub(super) fn lock(database: &Path, is_exact: bool) -> Result<(Self, Left), Error> {
@@ -37,7 +54,7 @@ impl Mark {
         let failed = |error| unavailable(&path, error);
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
-        match file.try_lock() {
+        match wait_for_lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let context = format!("{} is open already, in this process or another", database.display());

@@ -4,7 +4,7 @@
 //! (`journal_mode=WAL`, `synchronous=FULL`, both read back when the store is opened).
 //!
 //! **One owner.** A store is owned by one process through a lock on `PATH.lock`; a second one, in another process or in this, is refused with
-//! [`ErrorKind::Locked`]. The same file keeps a mark of how far commits have been acknowledged, so that a write-ahead log that was
+//! [`ErrorKind::Locked`] after a quarter of a second, which is what a killed predecessor may need to be gone. The same file keeps a mark of how far commits have been acknowledged, so that a write-ahead log that was
 //! removed is an error, not a silent loss. A backup takes the database, after a clean close, or all of `PATH`, `PATH-wal` and `PATH.lock`.
 //!
 //! **Threads.** One thread writes: while one commit is in flight the next changes gather, and then go into one transaction and one flush, each with its own

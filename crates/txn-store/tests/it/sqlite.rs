@@ -123,6 +123,18 @@ fn refused(path: &Path) -> Error {
     Sqlite::open(path).map(drop).unwrap_err()
 }
 
+/// A replay was killed and started again at once: the dying process still held the lock, and the second run was refused.
+#[test]
+fn an_owner_that_is_about_to_be_gone_is_waited_for() {
+    let (_folder, path) = place();
+    let first = Sqlite::open(&path).unwrap();
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| Sqlite::open(&path).map(drop));
+        drop(first);
+        second.join().unwrap().unwrap();
+    });
+}
+
 /// Two owners of one file would each believe that nobody else writes.
 ///
 /// Case F27.
