@@ -171,13 +171,14 @@ impl Payments<'_> {
     }
 
     fn call(&self, payment: &Payment, operation: Operation) -> GatewayCall {
+        let declines = payment.declines.of(operation);
         let (operation, name) = match operation {
             Operation::Capture => (GatewayOperation::Capture, "capture"),
             Operation::Void => (GatewayOperation::Void, "void"),
             _ => (GatewayOperation::Authorise, "authorise"),
         };
         let tenant = self.services.decider.scope.tenant().clone();
-        let (id, declines, amount) = (&payment.id, payment.declines, payment.amount);
+        let (id, amount) = (&payment.id, payment.amount);
         let idempotency_key = format!("{tenant}/{id}/{name}/{declines}/{amount}");
         GatewayCall { tenant, payment: id.clone(), operation, amount, idempotency_key }
     }

@@ -9,7 +9,6 @@ use super::{
 use crate::{
     decide::line_of,
     id::{HoldId, MovementId, Sku},
-    quantity::Quantity,
 };
 
 /// Why stock could not be moved. Nothing has changed.
@@ -104,14 +103,6 @@ pub enum Rejection {
     Overflow {
         /// The item.
         item: Item,
-    },
-    /// Quantities of one item in one movement, beyond what a line can hold.
-    #[error("{asked} of {item} in one movement; at most {} are allowed", Quantity::MAX)]
-    TooMany {
-        /// The item.
-        item: Item,
-        /// What was asked for.
-        asked: u64,
     },
 }
 

@@ -1,6 +1,6 @@
 //! Placing an order.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 use txn_change::{Change, Event, FactId, Timestamp};
@@ -70,9 +70,6 @@ pub struct Placed {
     pub lines: u64,
     /// How many units.
     pub units: u64,
-    /// A note for people.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub note: String,
 }
 
 documents! {
@@ -148,7 +145,6 @@ pub fn place(
         total,
         lines: order.lines.len() as u64,
         units,
-        note: String::new(),
     };
     let key = order_key(&order.id);
     let event = Event::new(body(&placed)).with_id(placed_fact(&order.id)).about(key.clone());

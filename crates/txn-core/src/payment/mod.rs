@@ -17,6 +17,6 @@ pub use refund::{
 pub use rejection::Rejection;
 pub use rules::PostingRules;
 pub use steps::{
-    OpenPayment, Operation, OperationResult, PAYMENT_KIND, Payment, PaymentChanged, by_order, cancel, claim,
+    Declines, OpenPayment, Operation, OperationResult, PAYMENT_KIND, Payment, PaymentChanged, by_order, cancel, claim,
     ledger_hold_of, open, payment_key, record,
 };

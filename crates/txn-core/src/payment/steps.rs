@@ -35,9 +35,8 @@ pub struct Payment {
     pub state: PaymentState,
     /// How many authorisations were begun.
     pub attempts: u32,
-    /// How many operations were declined. It stands in the key of every call to a gateway: what was declined is asked for again under another key,
-    /// what was not executed, or is not known, under the same one, so that a request that was only late cannot be done twice.
-    pub declines: u32,
+    /// How often each operation was declined.
+    pub declines: Declines,
     /// What was taken.
     pub captured: Money,
     /// What went back.
@@ -99,6 +98,39 @@ pub enum Operation {
     Void,
 }
 
+/// How often each operation of a payment was declined. The operation's own count stands in the key of its calls to a gateway: what was declined is asked for
+/// again under another key; what was not executed, or is not known, under the same one, so that a request that was only late cannot be done twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declines {
+    /// Authorisations.
+    pub authorise: u32,
+    /// Captures.
+    pub capture: u32,
+    /// Voids.
+    pub void: u32,
+}
+
+impl Declines {
+    /// The count of one operation.
+    #[must_use]
+    pub const fn of(&self, operation: Operation) -> u32 {
+        match operation {
+            Operation::Authorise => self.authorise,
+            Operation::Capture => self.capture,
+            Operation::Void => self.void,
+        }
+    }
+
+    const fn of_mut(&mut self, operation: Operation) -> &mut u32 {
+        match operation {
+            Operation::Authorise => &mut self.authorise,
+            Operation::Capture => &mut self.capture,
+            Operation::Void => &mut self.void,
+        }
+    }
+}
+
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -152,7 +184,7 @@ pub fn open(
         amount: command.amount,
         state: PaymentState::Created,
         attempts: 0,
-        declines: 0,
+        declines: Declines::default(),
         captured: zero,
         refunded: zero,
         refunding: zero,
@@ -238,7 +270,8 @@ pub fn record(
         after.attempts = after.attempts.saturating_add(1);
     }
     if result == R::Declined {
-        after.declines = after.declines.saturating_add(1);
+        let declines = after.declines.of_mut(operation);
+        *declines = declines.saturating_add(1);
     }
     let postings = match result {
         R::Done(amount) => {

@@ -9,7 +9,7 @@ use txn_core::{
     ledger::{self, Account, NormalSide, Posting, Side, TransferKind, Transferred},
     money::Currency,
     order::{Lifecycle, Line, Order, OrderAnswer, Placed, ProgressKind, Progressed},
-    payment::{Payment, PaymentChanged, PaymentEvent, PaymentState, Refund, RefundState},
+    payment::{Declines, Payment, PaymentChanged, PaymentEvent, PaymentState, Refund, RefundState},
 };
 
 use crate::{
@@ -118,11 +118,10 @@ fn orders() {
             total: usd(22_500),
             lines: 2,
             units: 18,
-            note: "gift".into(),
         },
         "order.placed",
         1,
-        r#"{"order":"o-1","customer":"c-1","total":{"amount":"225.00","currency":"USD"},"lines":2,"units":18,"note":"gift"}"#,
+        r#"{"order":"o-1","customer":"c-1","total":{"amount":"225.00","currency":"USD"},"lines":2,"units":18}"#,
     );
     kept(
         &Progressed {
@@ -237,14 +236,14 @@ fn payments_and_returns() {
             amount: usd(500),
             state: PaymentState::CaptureUnknown,
             attempts: 2,
-            declines: 3,
+            declines: Declines { authorise: 1, capture: 2, void: 3 },
             captured: usd(0),
             refunded: usd(1),
             refunding: usd(2),
         },
         "payment",
         1,
-        r#"{"id":"p-1","order":"o-1","amount":{"amount":"5.00","currency":"USD"},"state":"capture_unknown","attempts":2,"declines":3,"captured":{"amount":"0.00","currency":"USD"},"refunded":{"amount":"0.01","currency":"USD"},"refunding":{"amount":"0.02","currency":"USD"}}"#,
+        r#"{"id":"p-1","order":"o-1","amount":{"amount":"5.00","currency":"USD"},"state":"capture_unknown","attempts":2,"declines":{"authorise":1,"capture":2,"void":3},"captured":{"amount":"0.00","currency":"USD"},"refunded":{"amount":"0.01","currency":"USD"},"refunding":{"amount":"0.02","currency":"USD"}}"#,
     );
     kept(
         &PaymentChanged {

@@ -456,6 +456,46 @@ fn what_was_not_executed_for_one_caller_and_done_for_another_is_charged_once() {
     });
 }
 
+/// A gateway that declines voids, does everything else, and keeps the keys it was asked under.
+#[derive(Default)]
+struct NoVoids(std::sync::Mutex<Vec<String>>);
+
+#[async_trait::async_trait]
+impl txn::Gateway for NoVoids {
+    async fn execute(&self, call: &txn::GatewayCall) -> txn::GatewayResult {
+        self.0.lock().unwrap().push(call.idempotency_key.clone());
+        match call.operation {
+            txn::GatewayOperation::Void => txn::GatewayResult::Declined,
+            _ => txn::GatewayResult::Done(call.amount),
+        }
+    }
+
+    async fn query(&self, _: &txn::GatewayCall) -> txn::GatewayResult {
+        txn::GatewayResult::Unknown
+    }
+}
+
+/// A declined void changed the key of the next capture, so that an earlier capture that was only late could be done beside it.
+#[test]
+fn a_declined_void_changes_the_key_of_the_next_void_only() {
+    let gateway = Arc::new(NoVoids::default());
+    let txn = Txn::builder(Arc::new(Memory::new()), Arc::clone(&gateway) as _).build();
+    let shop = txn.tenant(Tenant::default());
+    pollster::block_on(async {
+        shop.ledger().open_payment_accounts(Currency::USD).await.unwrap();
+        let order = place("web-1", 1);
+        shop.orders().place(&order).await.unwrap();
+        shop.payments().authorise(&order.payment).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(shop.payments().void(&order.payment).await.unwrap().state, PaymentState::Authorised);
+        }
+        shop.payments().capture(&order.payment).await.unwrap();
+        let keys = gateway.0.lock().unwrap().clone();
+        let key = |operation: &str| format!("default/web-1/{operation}/10.00 USD");
+        assert_eq!(keys, ["authorise/0", "void/0", "void/1", "capture/0"].map(key));
+    });
+}
+
 /// An order that had run out was authorised and captured because no timer had swept it, and could then neither ship nor end.
 #[test]
 fn an_order_that_has_run_out_is_not_authorised_swept_or_not() {

@@ -148,6 +148,9 @@ pub enum Wrong {
     /// Not a time of the form this file has.
     #[error("is not a time like 2010-12-01T08:26:00Z")]
     NotATime,
+    /// Beyond what a store keeps.
+    #[error("is before 1677-09-21T00:12:44Z or after 2262-04-11T23:47:16Z")]
+    TimeOutOfRange,
     /// Not a decimal number in plain digits.
     #[error("is not a plain decimal number")]
     NotADecimal,

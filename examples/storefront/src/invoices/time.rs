@@ -3,9 +3,13 @@
 use super::error::Wrong;
 use super::field::number;
 
+/// As far from 1970 as 64 bits of nanoseconds reach, in whole seconds.
+const SECONDS_MAX: u64 = 9_223_372_036;
+
 /// `YYYY-MM-DDTHH:MM:SSZ`, a day the Gregorian calendar has, as seconds since 1970.
 pub(super) fn seconds(value: &[u8]) -> Result<i64, Wrong> {
-    unix_seconds(value).ok_or(Wrong::NotATime)
+    let seconds = unix_seconds(value).ok_or(Wrong::NotATime)?;
+    if seconds.unsigned_abs() > SECONDS_MAX { Err(Wrong::TimeOutOfRange) } else { Ok(seconds) }
 }
 
 #[expect(clippy::arithmetic_side_effects, reason = "the seconds of 10,000 years are far inside an i64")]
@@ -62,11 +66,19 @@ mod tests {
             ("2000-02-29T00:00:00Z", 951_782_400),
             ("2010-12-01T08:26:00Z", 1_291_191_960),
             ("2011-12-09T12:50:00Z", 1_323_435_000),
-            ("0000-01-01T00:00:00Z", -62_167_219_200),
-            ("9999-12-31T23:59:59Z", 253_402_300_799),
+            ("1677-09-21T00:12:44Z", -9_223_372_036),
+            ("2262-04-11T23:47:16Z", 9_223_372_036),
         ];
         for (text, seconds) in cases {
             assert_eq!(super::seconds(text.as_bytes()), Ok(seconds), "{text}");
+        }
+    }
+
+    /// A time that a store cannot hold stopped a replay half way, instead of before its first commit.
+    #[test]
+    fn a_time_beyond_what_is_kept_is_refused() {
+        for text in ["1677-09-21T00:12:43Z", "2262-04-11T23:47:17Z", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59Z"] {
+            assert_eq!(super::seconds(text.as_bytes()), Err(Wrong::TimeOutOfRange), "{text}");
         }
     }
 

@@ -26,8 +26,8 @@ use crate::{
 
 /// Customers under way at once.
 const CUSTOMERS_AT_ONCE: usize = 512;
-/// Items in one receipt of opening stock.
-const OPENING_ITEMS: usize = 512;
+/// Lines in one receipt of opening stock.
+const OPENING_LINES: usize = 512;
 /// Lines that move nothing in one commit.
 const ASIDE_LINES: usize = 256;
 
@@ -89,7 +89,7 @@ pub(super) fn steps(plan: &Plan) -> u64 {
         .len()
         .saturating_mul(6)
         .saturating_add(plan.returns.len())
-        .saturating_add(chunks(plan.stock.len(), OPENING_ITEMS))
+        .saturating_add(chunks(plan.stock.len(), OPENING_LINES))
         .saturating_add(chunks(plan.unmatched.len().saturating_add(plan.quarantined.len()), ASIDE_LINES));
     steps as u64
 }
@@ -149,21 +149,20 @@ pub(super) async fn execute(run: &Arc<Run>, catalogue: Arc<Catalogue>) -> Result
 }
 
 async fn open_stock(run: &Run, catalogue: &Catalogue) -> Result<(), ReplayError> {
-    for (chunk, stock) in run.plan.stock.chunks(OPENING_ITEMS).enumerate() {
-        let mut lines = Vec::with_capacity(stock.len());
-        for (offset, planned) in stock.iter().enumerate() {
-            let index = chunk.saturating_mul(OPENING_ITEMS).saturating_add(offset);
-            let item = catalogue.item(index).ok_or_else(|| missing("stock code", index))?;
-            // A code's sum may be more than one line can hold.
-            let mut left = u64::try_from(planned.opening).unwrap_or(0);
-            while left > 0 {
-                let part = left.min(Quantity::MAX.get());
-                lines.push(Demand { item: item.clone(), quantity: Quantity::new(part).map_err(failed)? });
-                left = left.saturating_sub(part);
-            }
+    let mut lines = Vec::with_capacity(run.plan.stock.len());
+    for (index, planned) in run.plan.stock.iter().enumerate() {
+        let item = catalogue.item(index).ok_or_else(|| missing("stock code", index))?;
+        // A code's sum may be more than one line can hold.
+        let mut left = u64::try_from(planned.opening).unwrap_or(0);
+        while left > 0 {
+            let part = left.min(Quantity::MAX.get());
+            lines.push(Demand { item: item.clone(), quantity: Quantity::new(part).map_err(failed)? });
+            left = left.saturating_sub(part);
         }
+    }
+    for (chunk, lines) in lines.chunks(OPENING_LINES).enumerate() {
         let id = MovementId::new(format!("opening-{chunk}"))?;
-        let done = run.shop.inventory().receive(&Receive { id, lines }).await?;
+        let done = run.shop.inventory().receive(&Receive { id, lines: lines.to_vec() }).await?;
         run.note(done.replayed());
     }
     Ok(())
@@ -172,28 +171,9 @@ async fn open_stock(run: &Run, catalogue: &Catalogue) -> Result<(), ReplayError>
 /// Writes the lines that move nothing, many to a commit.
 async fn set_aside(run: &Run) -> Result<(), ReplayError> {
     let kind = records::aside_kind()?;
-    let text = |name: &Name| names::escape(name);
-    let quarantined = run.plan.quarantined.iter().map(|line| Aside {
-        row: line.row,
-        reason: line.reason.name().into(),
-        invoice: text(&line.invoice),
-        stock_code: text(&line.stock_code),
-        customer: line.customer.as_ref().map(text),
-        at: Timestamp::from_seconds(line.at_s).unwrap_or_default(),
-        quantity: line.quantity,
-        price: line.price.to_string(),
-    });
-    let unmatched = run.plan.unmatched.iter().map(|line| Aside {
-        row: line.row,
-        reason: "unmatched".into(),
-        invoice: text(&line.invoice),
-        stock_code: text(&line.stock_code),
-        customer: line.customer.as_ref().map(text),
-        at: Timestamp::from_seconds(line.at_s).unwrap_or_default(),
-        quantity: line.quantity,
-        price: line.price.to_string(),
-    });
-    let lines: Vec<Aside> = quarantined.chain(unmatched).collect();
+    let quarantined = run.plan.quarantined.iter().map(Aside::quarantined);
+    let unmatched = run.plan.unmatched.iter().map(Aside::unmatched);
+    let lines: Vec<Aside> = quarantined.chain(unmatched).collect::<Result<_, _>>().map_err(failed)?;
     for chunk in lines.chunks(ASIDE_LINES) {
         let row = chunk.first().map_or(0, |line| line.row);
         let reason = chunk.first().map_or("", |line| &line.reason);

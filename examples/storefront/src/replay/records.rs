@@ -3,7 +3,12 @@
 use serde::{Deserialize, Serialize};
 use txn::{
     Failure, Services,
-    change::{Document, Key, KeyError, Kind, Timestamp},
+    change::{Document, Key, KeyError, Kind, TimeError, Timestamp},
+};
+
+use crate::{
+    invoices::{Quarantined, Unmatched},
+    names,
 };
 
 /// Which file a tenant holds.
@@ -41,6 +46,42 @@ pub struct Aside {
     pub quantity: i64,
     /// Its price of one unit, as written.
     pub price: String,
+}
+
+impl Aside {
+    /// A line that is neither sale nor cancellation.
+    ///
+    /// # Errors
+    /// For a time that a store cannot hold, which reading the file refuses.
+    pub fn quarantined(line: &Quarantined) -> Result<Self, TimeError> {
+        Ok(Self {
+            row: line.row,
+            reason: line.reason.name().into(),
+            invoice: names::escape(&line.invoice),
+            stock_code: names::escape(&line.stock_code),
+            customer: line.customer.as_ref().map(|name| names::escape(name)),
+            at: Timestamp::from_seconds(line.at_s)?,
+            quantity: line.quantity,
+            price: line.price.to_string(),
+        })
+    }
+
+    /// A cancellation's units that were not found.
+    ///
+    /// # Errors
+    /// As [`Aside::quarantined`].
+    pub fn unmatched(line: &Unmatched) -> Result<Self, TimeError> {
+        Ok(Self {
+            row: line.row,
+            reason: "unmatched".into(),
+            invoice: names::escape(&line.invoice),
+            stock_code: names::escape(&line.stock_code),
+            customer: line.customer.as_ref().map(|name| names::escape(name)),
+            at: Timestamp::from_seconds(line.at_s)?,
+            quantity: line.quantity,
+            price: line.price.to_string(),
+        })
+    }
 }
 
 impl Document for Import {
