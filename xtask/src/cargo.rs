@@ -72,7 +72,17 @@ impl Package {
 
 /// Runs cargo in `folder` with its output shown; anything but success is an error that names the call.
 pub(crate) fn run<A: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = A>) -> Result<(), String> {
+    run_with(folder, arguments, &[])
+}
+
+/// As [`run`], with further environment variables.
+pub(crate) fn run_with<A: AsRef<OsStr>>(
+    folder: &Path,
+    arguments: impl IntoIterator<Item = A>,
+    variables: &[(String, String)],
+) -> Result<(), String> {
     let mut command = command(folder, arguments);
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     println!("$ {}", shown(&command));
     let status = command.status().map_err(|error| format!("cargo does not start: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("`{}` failed: {status}", shown(&command))) }

@@ -8,16 +8,25 @@ mod cargo;
 mod features;
 mod plants;
 mod purity;
+mod servers;
+mod services;
 mod test;
 
 use std::process::ExitCode;
 
 use cargo::Workspace;
+use test::Suites;
 
 const HELP: &str = "\
 Developer commands of txn.
 
-  cargo xtask test            build and run every test that needs no server, and the first-hour tutorial
+  cargo xtask test            build and run every test, on private servers, and the first-hour tutorial
+      --embedded              only what needs no server
+      -- ARGUMENTS            only what `cargo test` finds with these, without the tutorial
+  cargo xtask services        start the tests' servers, or find them running, and print their variables
+  cargo xtask services stop   stop them
+  cargo xtask services run COMMAND
+                              run a command with servers of its own, which stop with it
   cargo xtask features        check each package without features, and with each feature alone
   cargo xtask purity          check that the pure crates are pure and that no leaf imports another leaf
   cargo xtask plants [NAME]   plant each kept bug of plants/ (or those whose name contains NAME); tests must fail
@@ -27,7 +36,10 @@ Developer commands of txn.
 #[derive(Debug, PartialEq, Eq)]
 enum Command {
     Help,
-    Test,
+    Test { suites: Suites, arguments: Vec<String> },
+    Services,
+    ServicesStop,
+    ServicesRun { command: Vec<String> },
     Features,
     Purity,
     Plants { name: Option<String> },
@@ -56,7 +68,26 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
     let command = match words.next() {
         None => return Err("no command".to_owned()),
         Some("help" | "--help" | "-h") => Command::Help,
-        Some("test") => Command::Test,
+        Some("test") => {
+            let mut rest = words.by_ref().peekable();
+            let embedded = rest.next_if(|word| *word == "--embedded");
+            let suites = if embedded.is_some() { Suites::Embedded } else { Suites::All };
+            let arguments = match rest.next() {
+                Some("--") => rest.map(str::to_owned).collect(),
+                Some(extra) => return Err(format!("unexpected argument {extra:?}; `--` stands before cargo's own")),
+                None => Vec::new(),
+            };
+            Command::Test { suites, arguments }
+        }
+        Some("services") => match words.next() {
+            None => Command::Services,
+            Some("stop") => Command::ServicesStop,
+            Some("run") => match words.by_ref().map(str::to_owned).collect::<Vec<_>>() {
+                command if command.is_empty() => return Err("no command after \"run\"".to_owned()),
+                command => Command::ServicesRun { command },
+            },
+            Some(other) => return Err(format!("unknown argument {other:?} of services")),
+        },
         Some("features") => Command::Features,
         Some("purity") => Command::Purity,
         Some("plants") => match words.next() {
@@ -77,7 +108,10 @@ fn run(command: &Command) -> Result<(), String> {
             println!("{HELP}");
             Ok(())
         }
-        Command::Test => test::run(&Workspace::load()?),
+        Command::Test { suites, arguments } => test::run(&Workspace::load()?, *suites, arguments),
+        Command::Services => services::start(&Workspace::load()?),
+        Command::ServicesStop => services::stop(&Workspace::load()?),
+        Command::ServicesRun { command } => services::run(command),
         Command::Features => features::run(&Workspace::load()?),
         Command::Purity => purity::run(&Workspace::load()?),
         Command::Plants { name } => plants::run(&Workspace::load()?, name.as_deref()),
@@ -86,7 +120,7 @@ fn run(command: &Command) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, HELP, parse};
+    use super::{Command, HELP, Suites, parse};
 
     fn parsed(line: &str) -> Result<Command, String> {
         parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
@@ -96,7 +130,9 @@ mod tests {
     fn every_command_parses_and_stands_in_the_help() {
         let commands = [
             ("help", Command::Help),
-            ("test", Command::Test),
+            ("test", Command::Test { suites: Suites::All, arguments: vec![] }),
+            ("services", Command::Services),
+            ("services stop", Command::ServicesStop),
             ("features", Command::Features),
             ("purity", Command::Purity),
             ("plants", Command::Plants { name: None }),
@@ -105,6 +141,12 @@ mod tests {
             assert_eq!(parsed(word), Ok(command));
             assert!(HELP.contains(&format!("cargo xtask {word}")), "{word} is missing from the help");
         }
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
+        let test = |suites, line| Ok(Command::Test { suites, arguments: words(line) });
+        assert_eq!(parsed("test --embedded"), test(Suites::Embedded, ""));
+        assert_eq!(parsed("test -- money --embedded"), test(Suites::All, "money --embedded"));
+        assert_eq!(parsed("test --embedded -- -p txn -- --nocapture"), test(Suites::Embedded, "-p txn -- --nocapture"));
+        assert_eq!(parsed("services run a --b c"), Ok(Command::ServicesRun { command: words("a --b c") }));
         assert_eq!(parsed("plants guard"), Ok(Command::Plants { name: Some("guard".to_owned()) }));
     }
 
@@ -114,6 +156,10 @@ mod tests {
             ("", "no command"),
             ("tset", "\"tset\""),
             ("test --fast", "\"--fast\""),
+            ("test money", "`--`"),
+            ("services start", "\"start\""),
+            ("services stop now", "\"now\""),
+            ("services run", "no command"),
             ("plants --all", "\"--all\""),
             ("plants a b", "\"b\""),
             ("purity now", "\"now\""),

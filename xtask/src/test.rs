@@ -1,26 +1,67 @@
-//! `cargo xtask test`: every test that needs no server, and the tutorial, built as a stranger would build it.
+//! `cargo xtask test`: every test, and the tutorial, built as a stranger would build it.
+//!
+//! The tests that need a server get a private one, which stops with this command. `--embedded` leaves out the
+//! features of those tests, and with them the tests themselves: they are absent then, not skipped.
 
 use std::collections::BTreeSet;
 
 use crate::cargo::{self, Workspace};
+use crate::servers::Servers;
 
 /// The features whose tests run on a bare machine. Named rather than `--all-features`, so that a feature which
 /// needs a server cannot slip in; a feature that stands in no list fails the command, so that none is forgotten.
-const SERVERLESS: &[&str] =
-    &["txn-store/conformance", "txn-store/memory", "txn-store/sqlite", "txn/memory", "txn/sqlite"];
+const SERVERLESS: &[&str] = &[
+    "txn-store/conformance",
+    "txn-store/memory",
+    "txn-store/postgres",
+    "txn-store/sqlite",
+    "txn/memory",
+    "txn/postgres",
+    "txn/sqlite",
+];
+
+/// The features whose tests need a server; they find it through the variables that `servers` hands out.
+const SERVER: &[&str] = &["txn-store/servers", "xtask/servers"];
 
 /// The tutorial's code: outside the workspace, on path dependencies, as in a reader's own project.
 const TUTORIAL: &str = "docs/first-hour/Cargo.toml";
 
-pub(crate) fn run(workspace: &Workspace) -> Result<(), String> {
-    unlisted(&declared(workspace), SERVERLESS)?;
-    cargo::run(&workspace.root, ["test", "--workspace", "--features", &SERVERLESS.join(",")])?;
-    if workspace.root.join(TUTORIAL).exists() {
+/// Which tests run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suites {
+    /// All of them, with servers.
+    All,
+    /// Those that need no server.
+    Embedded,
+}
+
+/// `arguments` go to `cargo test` of the workspace. With any, only a part is wanted: the tutorial is left out.
+pub(crate) fn run(workspace: &Workspace, suites: Suites, arguments: &[String]) -> Result<(), String> {
+    unlisted(&declared(workspace), &[SERVERLESS, SERVER].concat())?;
+    match suites {
+        Suites::All => {
+            let servers = Servers::start()?;
+            tests(workspace, &[SERVERLESS, SERVER].concat(), arguments, &servers.variables())?;
+        }
+        Suites::Embedded => tests(workspace, SERVERLESS, arguments, &[])?,
+    }
+    if arguments.is_empty() && workspace.root.join(TUTORIAL).exists() {
         for verb in ["build", "test"] {
             tutorial(workspace, verb)?;
         }
     }
     Ok(())
+}
+
+fn tests(
+    workspace: &Workspace,
+    features: &[&str],
+    arguments: &[String],
+    variables: &[(String, String)],
+) -> Result<(), String> {
+    let features = features.join(",");
+    let words = ["test", "--workspace", "--features", &features].into_iter();
+    cargo::run_with(&workspace.root, words.chain(arguments.iter().map(String::as_str)), variables)
 }
 
 /// Same target folder and debug information as the workspace, so that dependencies compile once.

@@ -8,6 +8,7 @@ use alloc::{
 use core::fmt;
 
 use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
 
 /// A type that can be a body. The pair (`TYPE`, `SCHEMA`) is stored beside the bytes, so that an older version can be lifted when read.
 ///
@@ -41,6 +42,8 @@ pub trait Document: Serialize + DeserializeOwned {
 pub enum Format {
     /// JSON without white space, fields in the order of the type.
     Json,
+    /// The content was erased; what is left is its SHA-256, so that digests over it can still be proven.
+    Erased,
 }
 
 impl Format {
@@ -48,6 +51,7 @@ impl Format {
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
+            Self::Erased => 0,
             Self::Json => 1,
         }
     }
@@ -56,6 +60,7 @@ impl Format {
     #[must_use]
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {
+            0 => Some(Self::Erased),
             1 => Some(Self::Json),
             _ => None,
         }
@@ -105,6 +110,12 @@ pub enum BodyError {
         /// The schema version that this build knows.
         wanted_schema: u16,
     },
+    /// The content was erased.
+    #[error("{type_name} was erased")]
+    Erased {
+        /// The stored type.
+        type_name: String,
+    },
 }
 
 pub(crate) fn canonical_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
@@ -134,11 +145,38 @@ impl Body {
         Self { type_name, schema, format, bytes }
     }
 
+    /// The same body without its content: type, schema and the digest of what it was stay.
+    ///
+    /// ```
+    /// use txn_change::{Body, Format};
+    /// let body = Body::raw("note", 1, br#"{"text":"hello"}"#.to_vec());
+    /// let erased = body.erased();
+    /// assert_eq!(erased.format(), Format::Erased);
+    /// assert_eq!(erased.content_digest(), body.content_digest());
+    /// ```
+    #[must_use]
+    pub fn erased(&self) -> Self {
+        Self { format: Format::Erased, bytes: Arc::from(self.content_digest()), ..self.clone() }
+    }
+
+    /// SHA-256 of the content; of an erased body, of what the content was.
+    #[must_use]
+    pub fn content_digest(&self) -> [u8; 32] {
+        match (self.format, <[u8; 32]>::try_from(&*self.bytes)) {
+            (Format::Erased, Ok(digest)) => digest,
+            _ => Sha256::digest(&self.bytes).into(),
+        }
+    }
+
     /// Reads the value.
     ///
     /// # Errors
-    /// [`BodyError::WrongType`] for another type or schema, [`BodyError::Unreadable`] for bytes of another shape.
+    /// [`BodyError::WrongType`] for another type or schema, [`BodyError::Unreadable`] for bytes of another shape, [`BodyError::Erased`] when the content was
+    /// erased.
     pub fn read<T: Document>(&self) -> Result<T, BodyError> {
+        if self.format == Format::Erased {
+            return Err(BodyError::Erased { type_name: self.type_name.to_string() });
+        }
         if &*self.type_name != T::TYPE || self.schema != T::SCHEMA {
             return Err(BodyError::WrongType {
                 found: self.type_name.to_string(),

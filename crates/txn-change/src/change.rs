@@ -233,6 +233,14 @@ pub enum Invalid {
         /// The name.
         name: String,
     },
+    /// A label or a name has a NUL in it, which not every database can store in text.
+    #[error("a {what} with a NUL at byte {at}")]
+    Nul {
+        /// Of what.
+        what: &'static str,
+        /// Where.
+        at: usize,
+    },
     /// The name of a class, a unit or a body's type is empty or too long.
     #[error("a {what} of {length} bytes; 1 to {max} are allowed")]
     Name {
@@ -262,6 +270,26 @@ impl Change {
             append: Vec::new(),
             answer: Body::raw("none", 1, b"null".to_vec()),
         }
+    }
+
+    /// The type of the answer that stands under an id that was settled as not done.
+    pub const NOT_DONE_TYPE: &'static str = "txn.not-done";
+
+    /// A change that settles an id as not done: once it is committed, no other change is accepted under the id, however late it comes.
+    ///
+    /// ```
+    /// use txn_change::{evaluate, Change, ChangeId, Fingerprint, MapView, Refusal, Timestamp, Verdict};
+    /// let id = ChangeId::new("note.write/1")?;
+    /// let (mut view, settled) = (MapView::default(), Change::not_done(id.clone()));
+    /// let Verdict::Accepted(effects) = evaluate(&view, &settled, Timestamp::EPOCH)? else { panic!("it is new") };
+    /// view.apply(&settled, &effects);
+    /// let late = Change::new(id.clone(), Fingerprint::of("note.write", "hello"));
+    /// assert_eq!(evaluate(&view, &late, Timestamp::EPOCH), Err(Refusal::GivenUp { id }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn not_done(id: ChangeId) -> Self {
+        Self { answer: Body::raw(Self::NOT_DONE_TYPE, 1, b"null".to_vec()), ..Self::new(id, Fingerprint::NOT_DONE) }
     }
 
     /// Requires a record to be where it was read.
@@ -411,6 +439,7 @@ impl Change {
             if length > Label::LENGTH_MAX {
                 return Err(Invalid::LabelTooLong { length, max: Label::LENGTH_MAX });
             }
+            no_nul("label", label.as_str())?;
         }
         let openings = self.open.iter().map(|o| &o.opening).chain(self.add.iter().filter_map(|a| a.or_open.as_ref()));
         for opening in openings {
@@ -458,7 +487,11 @@ const TYPE_NAME_MAX: usize = 64;
 
 fn named(what: &'static str, name: &str, max: usize) -> Result<(), Invalid> {
     let length = name.len();
-    if (1..=max).contains(&length) { Ok(()) } else { Err(Invalid::Name { what, length, max }) }
+    if (1..=max).contains(&length) { no_nul(what, name) } else { Err(Invalid::Name { what, length, max }) }
+}
+
+fn no_nul(what: &'static str, text: &str) -> Result<(), Invalid> {
+    text.find('\0').map_or(Ok(()), |at| Err(Invalid::Nul { what, at }))
 }
 
 fn once<'a>(what: &'static str, keys: impl ExactSizeIterator<Item = &'a Key>) -> Result<(), Invalid> {

@@ -5,6 +5,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use crate::{
     change::{Add, Change, Expect, Fence},
     counter::{Counter, Guard, Lanes, Status, Unit},
+    fingerprint::Fingerprint,
     key::{Key, Term},
     log::{self, Entry},
     name::Label,
@@ -73,7 +74,9 @@ pub struct Effects {
 pub fn evaluate<V: View + ?Sized>(view: &V, change: &Change, now: Timestamp) -> Result<Verdict, Refusal> {
     if let Some(stored) = view.stored(&change.id) {
         if stored.fingerprint != change.fingerprint {
-            return Err(Refusal::KeyReused { id: change.id.clone() });
+            let id = change.id.clone();
+            let is_given_up = stored.fingerprint == Fingerprint::NOT_DONE;
+            return Err(if is_given_up { Refusal::GivenUp { id } } else { Refusal::KeyReused { id } });
         }
         return Ok(Verdict::Replayed(stored.clone()));
     }
@@ -82,7 +85,7 @@ pub fn evaluate<V: View + ?Sized>(view: &V, change: &Change, now: Timestamp) -> 
     let records = write_records(view, change)?;
     check_facts(view, change)?;
     let (counters, entries) = Numbers::judge(view, change, now)?;
-    let digest = log::digest(&change.id, now, &entries, &change.append);
+    let digest = log::digest(&change.id, change.fingerprint, &change.answer, now, &entries, &change.append);
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let stored = Stored {
         fingerprint: change.fingerprint,

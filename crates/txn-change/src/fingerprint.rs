@@ -21,6 +21,9 @@ use crate::{body::canonical_json, canon::Canon};
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
+    /// The fingerprint of [`crate::Change::not_done`]. No command has it, since no input is known whose SHA-256 is zero.
+    pub const NOT_DONE: Self = Self([0; 32]);
+
     /// Digests an operation's name and its command.
     ///
     /// A command that cannot be serialised (none of txn's) is digested as that fact, and so differs from any other command.

@@ -29,6 +29,7 @@ extern crate alloc;
 
 mod body;
 mod canon;
+mod chain;
 mod change;
 mod counter;
 mod evaluate;
@@ -42,6 +43,7 @@ mod time;
 mod view;
 
 pub use body::{Body, BodyError, Document, Format};
+pub use chain::{Group, GroupDigest, Link};
 pub use change::{Add, Change, Condition, Expect, Fence, Hold, Invalid, Open, Put, Require, SetGuards};
 pub use counter::{Class, Counter, Guard, Lanes, Opening, Status, Unit};
 pub use evaluate::{CounterWrite, Effects, RecordWrite, Verdict, evaluate};

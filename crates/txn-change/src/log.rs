@@ -6,6 +6,7 @@ use crate::{
     body::Body,
     canon::Canon,
     counter::Lanes,
+    fingerprint::Fingerprint,
     key::{Key, Term},
     name::{ChangeId, FactId, Label},
     time::Timestamp,
@@ -64,10 +65,7 @@ impl Event {
     pub(crate) fn write_to(&self, canon: &mut Canon) {
         canon.bytes(self.id.as_deref().unwrap_or_default().as_bytes());
         canon.bytes(self.subject.as_ref().map(Key::as_bytes).unwrap_or_default());
-        canon.bytes(self.body.type_name().as_bytes());
-        canon.int(u64::from(self.body.schema()));
-        canon.int(u64::from(self.body.format().code()));
-        canon.bytes(self.body.bytes());
+        write_body(&self.body, canon);
         canon.int(self.terms.len() as u64);
         for term in &self.terms {
             canon.bytes(term.as_bytes());
@@ -112,12 +110,21 @@ impl Entry {
     }
 }
 
-/// The digest of what a change left behind: its entries and events, in order. Stored with the change's id, so that an audit can prove that none was
-/// edited, swapped or removed.
+/// The digest of a committed change: what it asked, what it was answered, and the entries and events it left behind, in order. Stored under its id, so that an
+/// audit can prove that nothing of it was edited, swapped or removed. Bodies enter by [`Body::content_digest`], so that erasing one keeps the proof.
 #[must_use]
-pub fn digest(change: &ChangeId, recorded_at: Timestamp, entries: &[Entry], events: &[Event]) -> [u8; 32] {
+pub fn digest(
+    change: &ChangeId,
+    fingerprint: Fingerprint,
+    answer: &Body,
+    recorded_at: Timestamp,
+    entries: &[Entry],
+    events: &[Event],
+) -> [u8; 32] {
     let mut canon = Canon::new();
     canon.bytes(change.as_bytes());
+    canon.bytes(&fingerprint.0);
+    write_body(answer, &mut canon);
     canon.int(recorded_at.as_nanos().cast_unsigned());
     canon.int(entries.len() as u64);
     for entry in entries {
@@ -128,4 +135,10 @@ pub fn digest(change: &ChangeId, recorded_at: Timestamp, entries: &[Entry], even
         event.write_to(&mut canon);
     }
     canon.digest()
+}
+
+fn write_body(body: &Body, canon: &mut Canon) {
+    canon.bytes(body.type_name().as_bytes());
+    canon.int(u64::from(body.schema()));
+    canon.bytes(&body.content_digest());
 }

@@ -22,6 +22,12 @@ pub enum Refusal {
         /// The id.
         id: ChangeId,
     },
+    /// The id was settled as not done, by [`crate::Change::not_done`], before this change came. Ask again under another id.
+    #[error("the id {id} was settled as not done")]
+    GivenUp {
+        /// The id.
+        id: ChangeId,
+    },
     /// A newer holder of the lock has been seen.
     #[error("the token {token} of {fence} is stale; {highest} has been seen")]
     FenceStale {

@@ -1,11 +1,13 @@
 //! What operators and the audit need of a store, beside what services need.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use txn_change::{ChangeId, Counter, Entry, Key, Record, Stored, Tenant, Term};
+use txn_change::{ChangeId, Counter, Entry, Key, Link, Record, Stored, Tenant, Term};
 
 use crate::{
     error::Error,
-    store::{LogItem, Position, Store},
+    store::{Position, Recorded, Store},
 };
 
 /// A row of an export. Nothing is left out and nothing is repaired: what does not fit together is exported as it stands, for an audit to name.
@@ -23,7 +25,18 @@ pub enum Row {
         /// Its entries.
         entries: Vec<Entry>,
         /// Its events.
-        events: Vec<LogItem>,
+        events: Vec<Recorded>,
+    },
+    /// The link of the changes since the link before. Changes behind the last link are committed and not yet chained.
+    Link {
+        /// The link as it is stored.
+        link: Link,
+        /// How many changes it holds.
+        changes: u64,
+        /// How many events.
+        events: u64,
+        /// Where the log ended with it.
+        position: Position,
     },
     /// A counter.
     Counter {
@@ -52,7 +65,7 @@ pub enum Row {
     },
 }
 
-/// A consistent reading of a whole store, in parts: first every change in the order of commit, then every counter and every record.
+/// A consistent reading of a whole store, in parts: first every change in the order of the chain, each group before its link; then every counter and every record.
 #[async_trait]
 pub trait Export: Send {
     /// The next rows, at most `max`; empty at the end.
@@ -60,8 +73,7 @@ pub trait Export: Send {
 }
 
 /// How a store is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Health {
     /// Where the log ends.
     pub head: Position,
@@ -69,14 +81,10 @@ pub struct Health {
     pub commits: u64,
     /// Changes waiting to be committed.
     pub queued: usize,
-}
-
-impl Health {
-    /// The three numbers.
-    #[must_use]
-    pub const fn new(head: Position, commits: u64, queued: usize) -> Self {
-        Self { head, commits, queued }
-    }
+    /// The head of the chain.
+    pub chain: Link,
+    /// Changes that are committed, and not yet in the chain and the log.
+    pub unchained: u64,
 }
 
 /// The operator's side of a store: all tenants, read-only so far.
@@ -88,3 +96,21 @@ pub trait StoreAdmin: Store {
     /// Asks how the store is; fails when it cannot commit.
     async fn health(&self) -> Result<Health, Error>;
 }
+
+macro_rules! forward {
+    ($pointer:ident) => {
+        #[async_trait]
+        impl<S: StoreAdmin + ?Sized> StoreAdmin for $pointer<S> {
+            async fn export(&self) -> Result<Box<dyn Export>, Error> {
+                (**self).export().await
+            }
+
+            async fn health(&self) -> Result<Health, Error> {
+                (**self).health().await
+            }
+        }
+    };
+}
+
+forward!(Box);
+forward!(Arc);

@@ -70,13 +70,13 @@ impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
 }
 
 /// A store's time: its clock's, but never earlier than a time it has given before.
-#[cfg(any(feature = "memory", feature = "sqlite"))]
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
 pub(crate) struct StoreTime {
     clock: std::sync::Arc<dyn Clock>,
     last: AtomicI64,
 }
 
-#[cfg(any(feature = "memory", feature = "sqlite"))]
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
 impl StoreTime {
     pub(crate) fn new(clock: std::sync::Arc<dyn Clock>, last: Timestamp) -> Self {
         Self { clock, last: AtomicI64::new(last.as_nanos()) }

@@ -51,7 +51,7 @@ impl Error {
     }
 
     /// The same for another change of the same group; the source becomes text.
-    #[cfg(any(feature = "memory", feature = "sqlite"))]
+    #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
     pub(crate) fn again(&self) -> Self {
         let context = match &self.source {
             Some(source) => format!("{}: {source}", self.context),

@@ -4,6 +4,19 @@
 //! [`Scope`], bound to one tenant. Backends stand behind features named after their technology: `memory`, `sqlite`. The suite that every backend
 //! passes is `conformance`.
 //!
+//! **Watching it.** `sqlite` and `postgres` speak to the facades of `metrics` and `tracing`, and install nothing. Labels hold the backend and an outcome, never a key, a
+//! tenant or an amount.
+//!
+//! | metric | kind | what |
+//! |---|---|---|
+//! | `txn_store_changes_total{backend, outcome}` | counter | changes answered: `done`, `replayed`, `conflict`, `refused`, `unknown`, `error` |
+//! | `txn_store_commit_seconds{backend}` | histogram | from the call to the answer of a change |
+//! | `txn_store_group_changes{backend}` | histogram | changes in a group |
+//! | `txn_store_skips_total{backend}` | counter | changes put off because another holds their rows (`postgres`) |
+//! | `txn_store_retries_total{backend}` | counter | groups that were begun again (`postgres`) |
+//! | `txn_store_queued_changes{backend}` | gauge | changes that wait |
+//! | `txn_store_unchained_groups{backend}` | gauge | groups that the last step of the sequencer gave a place to (`postgres`): the lag of the log |
+//!
 //! ```
 //! # #[cfg(feature = "memory")] {
 //! use std::sync::Arc;
@@ -28,16 +41,26 @@ mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod cursor;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod encode;
 mod error;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod group;
 mod limits;
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod observe;
+#[cfg(feature = "postgres")]
+mod place;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod query;
 mod scope;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod store;
-#[cfg(any(feature = "memory", feature = "sqlite"))]
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
 mod watch;
 
 pub use admin::{Export, Health, Row, StoreAdmin};
@@ -47,4 +70,6 @@ pub use error::{Error, ErrorKind};
 pub use limits::StoreLimits;
 pub use query::{Found, Page, Query, Range};
 pub use scope::Scope;
-pub use store::{Ask, Commit, Freshness, LogItem, LogPage, Outcome, Position, Receipt, Snapshot, Store};
+pub use store::{
+    Ask, Commit, Freshness, LogItem, LogPage, Outcome, Position, Receipt, Recorded, Resolution, Snapshot, Store,
+};

@@ -1,8 +1,10 @@
 //! Every size, count and wait of a store has a finite default.
 
+use std::time::Duration;
+
 use txn_change::Limits;
 
-#[cfg(any(feature = "memory", feature = "sqlite"))]
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
 use crate::{
     error::{Error, ErrorKind},
     store::{Ask, Outcome},
@@ -21,6 +23,8 @@ pub struct StoreLimits {
     pub group_bytes_max: usize,
     /// Changes waiting to be committed, at most; one more is [`crate::ErrorKind::Overloaded`].
     pub queue_max: usize,
+    /// How long a change may wait to be begun; one that waited longer is answered [`crate::ErrorKind::Overloaded`] and not executed.
+    pub wait_max: Duration,
     /// Keys in one [`crate::Ask`], at most.
     pub ask_keys_max: usize,
     /// Items on one page, at most.
@@ -35,13 +39,14 @@ impl Default for StoreLimits {
             group_max: 1_024,
             group_bytes_max: 16 << 20,
             queue_max: 65_536,
+            wait_max: Duration::from_secs(30),
             ask_keys_max: 8_192,
             page_max: 1_000,
         }
     }
 }
 
-#[cfg(any(feature = "memory", feature = "sqlite"))]
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
 impl StoreLimits {
     /// The results of a batch that is too long: each the same error. `None` when it is not.
     pub(crate) fn refuse_batch(&self, found: usize) -> Option<Vec<Result<Outcome, Error>>> {

@@ -2,7 +2,7 @@
 
 use txn_change::{ChangeId, Counter, Entry, Key, KeyBuilder, Kind, Record, Stored};
 
-use crate::{cursor::Cursor, store::LogItem};
+use crate::{cursor::Cursor, store::Recorded};
 
 /// A range of keys or terms: all that begin with `prefix`, and, where `until` is given, stand before it.
 ///
@@ -120,7 +120,7 @@ pub enum Found {
     /// An entry.
     Entry(Entry),
     /// An event.
-    Event(LogItem),
+    Event(Recorded),
     /// A committed change.
     Change(ChangeId, Stored),
 }

@@ -2,13 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use txn_change::{Change, Counter, Key, Record, Tenant};
+use txn_change::{Change, ChangeId, Counter, Key, Link, Record, Stored, Tenant};
 
 use crate::{
     cursor::Cursor,
     error::{Error, ErrorKind},
     query::{Page, Query},
-    store::{Ask, Commit, Outcome, Snapshot, Store},
+    store::{Ask, Commit, Freshness, Outcome, Receipt, Resolution, Snapshot, Store},
 };
 
 /// A store bound to one tenant. No call on it reads or writes another tenant's rows, and a change committed through it cannot write what belongs to txn's own
@@ -57,9 +57,7 @@ impl Scope {
             return Ok(Outcome::Refused(invalid.into()));
         }
         let batch = vec![Commit { tenant: self.tenant.clone(), change }];
-        self.store.commit(batch).await.pop().unwrap_or_else(|| {
-            Err(Error::new(ErrorKind::Corrupt, "the store gave no result for a change; its contract is one each"))
-        })
+        self.store.commit(batch).await.pop().unwrap_or_else(|| Err(one_each("result for a change")))
     }
 
     /// An ask of this tenant, to be filled and given to [`Scope::get`].
@@ -74,9 +72,50 @@ impl Scope {
     /// As [`Store::get`].
     pub async fn get(&self, ask: Ask) -> Result<Snapshot, Error> {
         let ask = Ask { tenant: self.tenant.clone(), ..ask };
-        self.store.get(vec![ask]).await?.pop().ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, "the store gave no snapshot for an ask; its contract is one each")
-        })
+        self.store.get(vec![ask]).await?.pop().ok_or_else(|| one_each("snapshot for an ask"))
+    }
+
+    /// Settles an id whose outcome is unknown: says what was committed under it, or plants there that nothing was, so that a change which comes late is refused with
+    /// [`Refusal::GivenUp`](txn_change::Refusal::GivenUp). A call that was lost may still be running: this waits for it. Repeated, it gives the same.
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory")] {
+    /// use std::sync::Arc;
+    /// use txn_change::{Change, ChangeId, Fingerprint, Refusal, Tenant};
+    /// use txn_store::{memory::Memory, Outcome, Resolution, Scope};
+    /// # pollster::block_on(async {
+    /// let scope = Scope::new(Arc::new(Memory::new()), Tenant::default());
+    /// let id = ChangeId::new("note.write/1")?;
+    /// assert_eq!(scope.resolve(&id).await?, Resolution::NotDone);
+    /// let late = Change::new(id.clone(), Fingerprint::of("note.write", "hello"));
+    /// assert_eq!(scope.commit(late).await?, Outcome::Refused(Refusal::GivenUp { id }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Store::commit`] and [`Store::get`]; retryable, as long as the store cannot tell.
+    pub async fn resolve(&self, id: &ChangeId) -> Result<Resolution, Error> {
+        let batch = vec![Commit { tenant: self.tenant.clone(), change: Change::not_done(id.clone()) }];
+        let settled = self.store.commit(batch).await.pop().unwrap_or_else(|| Err(one_each("result for a change")))?;
+        match settled {
+            Outcome::Done(receipt) if receipt.answer.type_name() == Change::NOT_DONE_TYPE => Ok(Resolution::NotDone),
+            Outcome::Done(receipt) => Ok(Resolution::Done(receipt)),
+            Outcome::Unknown(id) => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("settling {id} has an unknown outcome itself; ask again"),
+            )),
+            Outcome::Refused(refusal) => {
+                let snapshot = self.get(self.ask().stored(id.clone())).await?;
+                let Some(stored) = snapshot.stored else {
+                    return Err(Error::new(ErrorKind::Invalid, format!("{id} cannot be settled: {refusal}")));
+                };
+                let Stored { answer, recorded_at, .. } = stored;
+                let (freshness, head) = (Freshness::default(), Link::default());
+                Ok(Resolution::Done(Receipt { answer, replayed: true, recorded_at, freshness, head }))
+            }
+        }
     }
 
     /// Reads one record.
@@ -108,4 +147,8 @@ impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scope").field("tenant", &self.tenant).finish_non_exhaustive()
     }
+}
+
+fn one_each(what: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("the store gave no {what}; its contract is one each"))
 }

@@ -1,7 +1,11 @@
 //! The contract of a store.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use txn_change::{Body, Change, ChangeId, Counter, Event, FactId, Key, Record, Refusal, Stored, Tenant, Timestamp};
+use txn_change::{
+    Body, Change, ChangeId, Counter, Event, FactId, Key, Link, Record, Refusal, Stored, Tenant, Timestamp,
+};
 
 use crate::{
     cursor::Cursor,
@@ -40,6 +44,18 @@ pub struct Receipt {
     pub recorded_at: Timestamp,
     /// What a later read must be at least as fresh as, to see this commit.
     pub freshness: Freshness,
+    /// The head of the chain as the store knew it when it answered. Kept by a host, it shows an audit later that nothing up to it was cut off. Where a sequencer chains (`postgres`),
+    /// it may not have come to this commit yet.
+    pub head: Link,
+}
+
+/// What an id has come to, for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// The change was committed under the id.
+    Done(Receipt),
+    /// No change was, and none ever will be.
+    NotDone,
 }
 
 /// An opaque mark of how fresh a read must be. Meaningful only to the store that gave it.
@@ -124,18 +140,16 @@ pub struct Snapshot {
     /// The counters.
     pub counters: Vec<Option<Counter>>,
     /// The facts.
-    pub facts: Vec<Option<LogItem>>,
+    pub facts: Vec<Option<Recorded>>,
 }
 
 /// A place in the log. 0 stands before the first event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position(pub u64);
 
-/// An event as the log holds it.
+/// An event with what it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogItem {
-    /// Its place.
-    pub position: Position,
+pub struct Recorded {
     /// Its tenant.
     pub tenant: Tenant,
     /// The change that appended it.
@@ -144,6 +158,15 @@ pub struct LogItem {
     pub recorded_at: Timestamp,
     /// The event.
     pub event: Event,
+}
+
+/// An event in its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogItem {
+    /// Its place.
+    pub position: Position,
+    /// The event.
+    pub recorded: Recorded,
 }
 
 /// A stretch of the log.
@@ -164,7 +187,8 @@ pub struct LogPage {
 /// - **Idempotent.** An id is answered with its first answer for ever; another fingerprint under it is refused with `KeyReused`.
 /// - **One snapshot.** All that one [`Ask`] or one page reads was true together, and contains every commit that was acknowledged before the call began.
 /// - **The log.** Events of one change stand together in their order. A reader never sees an event appear at or below a position that it has read past; per
-///   subject, log order is commit order.
+///   subject, log order is commit order. A page that reaches the end holds every event that was acknowledged before the call began.
+/// - **The chain.** Every group of changes that were committed together is a [`Link`] over the digests of its changes and the link before it.
 /// - **Tenants.** No row, answer or error of one tenant is seen from another.
 /// - **Cancellation.** A dropped call has committed all of a change or nothing of it, and leaves nothing locked.
 ///
@@ -198,3 +222,39 @@ pub trait Store: Send + Sync + 'static {
     /// Waits until the log reaches past `after`, and says how far. May be woken late, never left asleep.
     async fn watch(&self, after: Position) -> Result<Position, Error>;
 }
+
+macro_rules! forward {
+    ($pointer:ident) => {
+        #[async_trait]
+        impl<S: Store + ?Sized> Store for $pointer<S> {
+            async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Outcome, Error>> {
+                (**self).commit(batch).await
+            }
+
+            async fn get(&self, asks: Vec<Ask>) -> Result<Vec<Snapshot>, Error> {
+                (**self).get(asks).await
+            }
+
+            async fn find(
+                &self,
+                tenant: &Tenant,
+                query: &Query,
+                after: Option<&Cursor>,
+                limit: usize,
+            ) -> Result<Page, Error> {
+                (**self).find(tenant, query, after, limit).await
+            }
+
+            async fn read(&self, after: Position, limit: usize) -> Result<LogPage, Error> {
+                (**self).read(after, limit).await
+            }
+
+            async fn watch(&self, after: Position) -> Result<Position, Error> {
+                (**self).watch(after).await
+            }
+        }
+    };
+}
+
+forward!(Box);
+forward!(Arc);

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use serde::Serialize;
-use txn_change::{Body, BodyError, Change, ChangeId, Document, Expect, Fingerprint, Refusal, Timestamp};
+use txn_change::{Body, BodyError, Change, ChangeId, Document, Expect, Fingerprint, Link, Refusal, Timestamp};
 use txn_core::{Context, Versioned};
 use txn_store::{Ask, Outcome, Receipt, Scope, Snapshot};
 
@@ -122,13 +122,16 @@ impl Decider {
         let snapshot = self.scope.get(ask).await?;
         if let Some(stored) = snapshot.stored {
             if stored.fingerprint != fingerprint {
-                return Err(Failure::KeyReused { id: id.clone() });
+                let id = id.clone();
+                let is_given_up = stored.fingerprint == Fingerprint::NOT_DONE;
+                return Err(if is_given_up { Failure::GivenUp { id } } else { Failure::KeyReused { id } });
             }
             return Ok(Attempt::Done(Receipt {
                 answer: stored.answer,
                 replayed: true,
                 recorded_at: stored.recorded_at,
                 freshness: txn_store::Freshness::default(),
+                head: Link::default(),
             }));
         }
         let context = Context {
@@ -151,6 +154,7 @@ impl Decider {
         match self.scope.commit(change).await? {
             Outcome::Done(receipt) => Ok(Attempt::Done(receipt)),
             Outcome::Refused(Refusal::KeyReused { id }) => Err(Failure::KeyReused { id }),
+            Outcome::Refused(Refusal::GivenUp { id }) => Err(Failure::GivenUp { id }),
             Outcome::Refused(refusal) if refusal.is_conflict() => Ok(Attempt::Conflict),
             Outcome::Refused(refusal) => Ok(Attempt::Refused(refusal)),
             Outcome::Unknown(id) => Err(Failure::Unknown { id }),

@@ -45,13 +45,19 @@ pub enum Failure {
         /// The id.
         id: ChangeId,
     },
+    /// The id was settled as not done, by [`txn_store::Scope::resolve`], before this call was committed. It never will be; ask again under another id.
+    #[error("the id {id} was settled as not done")]
+    GivenUp {
+        /// The id.
+        id: ChangeId,
+    },
     /// Others kept changing what was read; the call may be repeated.
     #[error("the state changed under {attempts} attempts; try again")]
     Conflict {
         /// How often it was decided.
         attempts: u32,
     },
-    /// Whether it was committed is not known. Repeating the call under the same id tells.
+    /// Whether it was committed is not known. Repeating the call under the same id tells; [`txn_store::Scope::resolve`] tells without doing it.
     #[error("whether {id} was committed is not known; repeat the call")]
     Unknown {
         /// The id.

@@ -207,6 +207,10 @@ impl Payments<'_> {
             Err(Failure::KeyReused { .. }) if matches!(result, OperationResult::Done(_)) => {
                 Ok(self.record_as("payment.late", &key, &claimed.value.id, operation, result).await?.value()?)
             }
+            // Somebody settled the step's id as not done; the gateway's answer is recorded all the same.
+            Err(Failure::GivenUp { .. }) => {
+                Ok(self.record_as("payment.late", &key, &claimed.value.id, operation, result).await?.value()?)
+            }
             // Anything less certain gives way to what is recorded.
             Err(Failure::KeyReused { .. }) => Ok(self.known(&claimed.value.id).await?.value),
             Err(failure) => Err(failure),

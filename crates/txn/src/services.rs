@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use txn_change::{Tenant, Timestamp};
+use txn_change::{Link, Tenant, Timestamp};
 use txn_core::payment::PostingRules;
 use txn_store::{Scope, StoreAdmin};
 
@@ -96,6 +96,14 @@ impl Txn {
     pub async fn verify(&self) -> Result<Report, txn_store::Error> {
         audit::verify(&*self.parts.store).await
     }
+
+    /// Checks every invariant over the whole store, and that the chain still holds a link that was kept.
+    ///
+    /// # Errors
+    /// As [`audit::verify_since`].
+    pub async fn verify_since(&self, kept: Link) -> Result<Report, txn_store::Error> {
+        audit::verify_since(&*self.parts.store, kept).await
+    }
 }
 
 impl fmt::Debug for Txn {
@@ -120,7 +128,7 @@ impl Services {
         Self { parts: Arc::clone(&self.parts), decider }
     }
 
-    /// The tenant's store, for reading, and for a host's own records.
+    /// The tenant's store, for reading, for a host's own records, and to settle the id of a [`crate::Failure::Unknown`] with [`Scope::resolve`].
     #[must_use]
     pub fn scope(&self) -> Scope {
         Scope::new(Arc::clone(self.decider.scope.store()), self.decider.scope.tenant().clone())

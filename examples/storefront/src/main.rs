@@ -23,7 +23,8 @@ storefront: a starter shop on txn
   storefront verify --store URL [--json]
       audits all tenants; status 1 and every violation named if there is one
 
-  URL: memory: (demo, replay) or sqlite:PATH; demo and replay use sqlite:storefront.db when none is given";
+  URL: memory: (demo, replay), sqlite:PATH or postgres://USER@HOST/DATABASE;
+       demo and replay use sqlite:storefront.db when none is given";
 
 /// What was asked for.
 #[derive(Debug, Default)]
@@ -112,7 +113,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Fault> {
 async fn demo(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let orders = arguments.orders.unwrap_or(demo::ORDERS_DEFAULT);
     let request = demo::Request::new(orders, arguments.seed.unwrap_or(demo::SEED_DEFAULT))?;
-    let demo = demo::run(&DemoStore::open(&arguments.url()?)?, request).await?;
+    let demo = demo::run(&DemoStore::open(&arguments.url()?).await?, request).await?;
     say(&if arguments.is_json { json(&demo)? } else { demo::text(&demo) })?;
     Ok(if demo.totals.violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -123,7 +124,7 @@ async fn replay(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let line = |error: ReplayError| error.to_string();
     // The file is judged first: one that is refused makes no store.
     let prepared = Prepared::read(file, arguments.limit).map_err(line)?;
-    let replay = prepared.run(url.open(Missing::Create)?).await.map_err(line)?;
+    let replay = prepared.run(url.open(Missing::Create).await?).await.map_err(line)?;
     if arguments.is_json {
         say(&json(&replay)?)?;
     } else {
@@ -144,7 +145,7 @@ fn status(violations: u64) -> ExitCode {
 
 async fn report(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let store = arguments.store.as_ref().ok_or("report needs --store URL")?;
-    let store = StoreUrl::parse(store)?.open(Missing::Refuse)?;
+    let store = StoreUrl::parse(store)?.open(Missing::Refuse).await?;
     let txn = Txn::builder(store, std::sync::Arc::new(InertGateway::default())).build();
     let shop = txn.tenant(replay::tenant());
     if !replay::is_begun(&shop).await.map_err(|error| error.to_string())? {
@@ -157,7 +158,7 @@ async fn report(arguments: &Arguments) -> Result<ExitCode, Fault> {
 
 async fn verify(arguments: &Arguments) -> Result<ExitCode, Fault> {
     let store = arguments.store.as_ref().ok_or("verify needs --store URL")?;
-    let store = StoreUrl::parse(store)?.open(Missing::Refuse)?;
+    let store = StoreUrl::parse(store)?.open(Missing::Refuse).await?;
     let txn = Txn::builder(store, std::sync::Arc::new(InertGateway::default())).build();
     let report = txn.verify().await.map_err(|error| error.to_string())?;
     let violations: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
@@ -186,7 +187,7 @@ fn say(line: &str) -> Result<(), Fault> {
 
 fn main() -> ExitCode {
     let outcome = Arguments::parse(std::env::args_os().skip(1)).and_then(|arguments| {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_time().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         runtime.map_err(|error| error.to_string())?.block_on(run(&arguments))
     });
     match outcome {

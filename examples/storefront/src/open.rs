@@ -1,8 +1,8 @@
-//! Store URLs: `memory:` and `sqlite:PATH`.
+//! Store URLs: `memory:`, `sqlite:PATH` and `postgres://…`.
 
 use std::{path::PathBuf, sync::Arc};
 
-use txn::store::{StoreAdmin, memory::Memory, sqlite::Sqlite};
+use txn::store::{StoreAdmin, memory::Memory, postgres::Postgres, sqlite::Sqlite};
 
 /// Where a store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum StoreUrl {
     Memory,
     /// In a file.
     Sqlite(PathBuf),
+    /// In the schema `txn` of a database.
+    Postgres(String),
 }
 
 /// Whether a store may be made.
@@ -37,9 +39,12 @@ impl StoreUrl {
         if url == "memory:" {
             return Ok(Self::Memory);
         }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Self::Postgres(url.to_owned()));
+        }
         match url.strip_prefix("sqlite:") {
             Some(path) if !path.is_empty() => Ok(Self::Sqlite(PathBuf::from(path))),
-            _ => Err(format!("{url:?} is no store; use memory: or sqlite:PATH")),
+            _ => Err(format!("{url:?} is no store; use memory:, sqlite:PATH or postgres://USER@HOST/DATABASE")),
         }
     }
 
@@ -47,11 +52,16 @@ impl StoreUrl {
     ///
     /// # Errors
     /// A line that says why it cannot be opened, or that there is none.
-    pub fn open(&self, missing: Missing) -> Result<Arc<dyn StoreAdmin>, String> {
+    pub async fn open(&self, missing: Missing) -> Result<Arc<dyn StoreAdmin>, String> {
         match (self, missing) {
             (Self::Memory, Missing::Create) => Ok(Arc::new(Memory::new())),
             (Self::Memory, Missing::Refuse) => {
-                Err("memory: holds nothing when a process begins; name a store that was written, sqlite:PATH".into())
+                Err("memory: holds nothing when a process begins; name a store that was written, sqlite:PATH or postgres://…".into())
+            }
+            (Self::Postgres(url), missing) => {
+                let options = Postgres::options(url).map_err(|error| error.to_string())?;
+                let options = if missing == Missing::Refuse { options.must_exist() } else { options };
+                Ok(Arc::new(options.open().await.map_err(|error| error.to_string())?))
             }
             (Self::Sqlite(path), missing) => {
                 // A file without a byte is one that was killed before it became a store.

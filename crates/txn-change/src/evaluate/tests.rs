@@ -81,6 +81,24 @@ fn the_same_id_answers_again_and_another_command_under_it_is_refused() {
     assert_eq!(view, before);
 }
 
+#[test]
+fn an_id_that_was_settled_as_not_done_accepts_no_change_however_late_it_comes() {
+    let mut view = MapView::default();
+    let id = ChangeId::new("t").unwrap();
+    commit(&mut view, &Change::not_done(id.clone())).unwrap();
+    let before = view.clone();
+    let late = transfer("t", "a", "b", 5);
+    for now in [Timestamp::EPOCH, Timestamp::MAX] {
+        assert_eq!(evaluate(&view, &late, now), Err(Refusal::GivenUp { id: id.clone() }));
+    }
+    assert!(matches!(evaluate(&view, &Change::not_done(id), Timestamp::MAX), Ok(Verdict::Replayed(_))));
+    assert_eq!(view, before);
+    // The other way round, what was committed stays.
+    commit(&mut view, &transfer("u", "a", "b", 5)).unwrap();
+    let settled = Change::not_done(ChangeId::new("u").unwrap());
+    assert!(matches!(evaluate(&view, &settled, Timestamp::MAX), Err(Refusal::KeyReused { .. })));
+}
+
 /// Case B25.
 #[test]
 fn a_stale_version_is_a_conflict_with_the_current_one() {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     admin::{Health, Row},
     query::{Found, Query, Range},
-    store::Position,
+    store::Recorded,
 };
 
 pub(super) const ALL: &[Scenario] = named![Nothing:
@@ -56,7 +56,8 @@ async fn an_export_agrees_with_find_and_get(harness: &Harness) -> Checked {
     let expected: Vec<String> =
         ["subject", "other"].iter().flat_map(|t| of_one.map(|id| format!("{t}/{id}"))).collect();
     equal("changes in the order of commit", &ids, &expected)?;
-    equal("events of all changes", &events(&whole), &subject.log(1_000).await?)?;
+    let log: Vec<Recorded> = subject.log(1_000).await?.into_iter().map(|item| item.recorded).collect();
+    equal("events of all changes", &events(&whole), &log)?;
     for of in [&subject, &subject.tenant("other")?] {
         agrees(&whole, of).await?;
     }
@@ -67,7 +68,7 @@ fn id(row: &Row) -> Option<String> {
     if let Row::Commit { tenant, id, .. } = row { Some(format!("{tenant}/{id}")) } else { None }
 }
 
-fn events(contents: &Contents) -> Vec<crate::LogItem> {
+fn events(contents: &Contents) -> Vec<Recorded> {
     let of = |row: &Row| if let Row::Commit { events, .. } = row { events.clone() } else { Vec::new() };
     contents.commits.iter().flat_map(of).collect()
 }
@@ -134,12 +135,16 @@ async fn an_export_stands_at_one_instant(harness: &Harness) -> Checked {
         }
         rows.extend(part);
     }
-    let count = |contents: &Contents| [contents.commits.len(), contents.counters.len(), contents.records.len()];
-    let rows_before: usize = count(&before).into_iter().sum();
+    let Contents { commits, links, counters, records, .. } = &before;
+    let count = [commits.len(), links.len(), counters.len(), records.len()];
+    let rows_before: usize = count.into_iter().sum();
     equal("rows of an export with writers", &rows.len(), &rows_before)?;
     let is_late = |row: &Row| match row {
         Row::Commit { id, .. } => id.starts_with("late"),
         Row::Counter { key, .. } | Row::Record { key, .. } => matches!(key.kind(), "a" | "z"),
+        Row::Link { link, .. } => {
+            !links.iter().any(|(_, known)| matches!(known, Row::Link { link: known, .. } if known == link))
+        }
         Row::Orphan { .. } => true,
     };
     holds("nothing in the export came after its beginning", !rows.iter().any(is_late))?;
@@ -148,14 +153,14 @@ async fn an_export_stands_at_one_instant(harness: &Harness) -> Checked {
 
 async fn health_counts_commits_and_events(harness: &Harness) -> Checked {
     let subject = harness.fresh().await?;
-    equal("the health of an empty store", &subject.store.health().await?, &Health::new(Position(0), 0, 0))?;
+    equal("the health of an empty store", &subject.store.health().await?, &Health::default())?;
     subject.done(change("silent")?).await?;
     subject.done(change("loud")?.append(event("a")).append(event("b"))).await?;
     // Replays and refusals are no commits.
     subject.done(change("loud")?).await?;
     subject.refused(change("refused")?.remove(note("n")?, 1)).await?;
     subject.tenant("other")?.done(change("loud")?).await?;
-    let health = subject.store.health().await?;
+    let health = subject.settled().await?;
     equal("changes committed and waiting", &(health.commits, health.queued), &(3, 0))?;
     equal("the head", &Some(health.head), &subject.log(7).await?.last().map(|item| item.position))
 }

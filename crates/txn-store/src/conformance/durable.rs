@@ -23,7 +23,7 @@ pub(super) const ALL: &[Scenario] = named![Durability:
 async fn everything_is_there_when_the_store_is_opened_again(harness: &Harness) -> Checked {
     let mut subject = filled(harness).await?;
     let before = subject.contents(1_000).await?;
-    let (log, health) = (subject.log(1_000).await?, subject.store.health().await?);
+    let (log, health) = (subject.log(1_000).await?, subject.settled().await?);
     let words = Query::RecordsByTerm(Range::kind(txn_change::Kind::new("by-word")?));
     let found = subject.all(&words, 7).await?;
     // Twice: opening changes nothing, not even when nothing happens in between.
@@ -31,7 +31,7 @@ async fn everything_is_there_when_the_store_is_opened_again(harness: &Harness) -
         subject = subject.reopened().await?;
         holds(format!("the contents are the same, reopened {times} times"), subject.contents(1_000).await? == before)?;
         equal("the log", &subject.log(7).await?, &log)?;
-        equal("the health", &subject.store.health().await?, &health)?;
+        equal("the health", &subject.settled().await?, &health)?;
         equal("rows by term", &subject.all(&words, 7).await?, &found)?;
     }
     Ok(())

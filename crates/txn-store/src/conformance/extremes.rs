@@ -1,6 +1,6 @@
 //! The ends of every range: they are stored as they are, or refused, and never wrapped.
 
-use txn_change::{Body, ChangeId, Class, Guard, Key, Kind, Label, Lanes, Refusal, Tenant, Timestamp};
+use txn_change::{Body, ChangeId, Class, Guard, Invalid, Key, Kind, Label, Lanes, Refusal, Tenant, Timestamp};
 
 use super::{
     Harness, Scenario,
@@ -14,6 +14,7 @@ pub(super) const ALL: &[Scenario] = named![Nothing:
     amounts_of_128_bits_are_kept_and_overflow_is_refused,
     bodies_are_kept_byte_for_byte,
     names_of_the_greatest_length_are_kept,
+    a_nul_in_a_name_is_refused_early,
     a_change_of_many_parts_is_kept,
 ];
 
@@ -82,7 +83,7 @@ async fn names_of_the_greatest_length_are_kept(harness: &Harness) -> Checked {
     let nuls = Key::of(kind()?).text("\0".repeat(252))?.build();
     let keys = [long("x")?, nuls, Key::of(kind()?).text("")?.text("")?.build(), Key::of(kind()?).build()];
     equal("the length of the longest key", &keys.first().map(|key| key.as_bytes().len()), &Some(Key::LENGTH_MAX))?;
-    let label = Label::stored("\0é'".repeat(16));
+    let label = Label::stored("\u{1}é'".repeat(16));
     let mut base = change("x")?;
     base.id = ChangeId::new(&graphic)?;
     let mut change = fence(base, &graphic[..128.min(graphic.len())], u64::MAX)?
@@ -120,6 +121,26 @@ async fn names_of_the_greatest_length_are_kept(harness: &Harness) -> Checked {
         equal(&format!("{query:?} in pages of 1"), &found, &expected)?;
     }
     Ok(())
+}
+
+/// Case B38.
+async fn a_nul_in_a_name_is_refused_early(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    let key = Key::of(kind()?).build();
+    let counted = |name: &str| add(&key, [1, 0, 0, 0], Some(opening(class(name), [None; 2])));
+    let mut labelled = counted("c");
+    labelled.label = Label::stored("a\0b".to_owned());
+    let typed = Body::raw("t\0", 1, b"{}".to_vec());
+    for (what, at, bad) in [
+        ("label", 1, change("l")?.add(labelled)),
+        ("class name", 0, change("c")?.add(counted("\0"))),
+        ("type name", 1, change("t")?.insert(key.clone(), typed.clone(), vec![])),
+        ("type name", 1, change("a")?.answer(typed)),
+    ] {
+        let invalid = Refusal::Invalid(Invalid::Nul { what, at });
+        equal(&format!("a NUL in a {what}"), &subject.refused(bad).await?, &invalid)?;
+    }
+    equal("what was written", &subject.version(&key).await?, &0)
 }
 
 impl Harness {

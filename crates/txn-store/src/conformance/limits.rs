@@ -219,7 +219,7 @@ async fn a_batch_above_the_group_is_committed_all_the_same(harness: &Harness) ->
         for outcome in subject.batch(batch).await? {
             done(outcome)?;
         }
-        let said: Vec<_> = subject.log(3).await?.into_iter().map(|item| item.change.to_string()).collect();
+        let said: Vec<_> = subject.log(3).await?.into_iter().map(|item| item.recorded.change.to_string()).collect();
         equal("the order in the log", &said, &(1..=10u32).map(|i| i.to_string()).collect())?;
     }
     Ok(())

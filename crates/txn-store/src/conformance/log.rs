@@ -31,7 +31,7 @@ pub(super) const ALL: &[Scenario] = named![Nothing:
 ];
 
 fn text(item: &LogItem) -> String {
-    String::from_utf8_lossy(item.event.body.bytes()).into_owned()
+    String::from_utf8_lossy(item.recorded.event.body.bytes()).into_owned()
 }
 
 async fn the_log_keeps_the_order_of_commits_and_of_events(harness: &Harness) -> Checked {
@@ -62,9 +62,9 @@ async fn the_log_keeps_the_order_of_commits_and_of_events(harness: &Harness) -> 
         for item in items {
             let words = text(&item);
             let expected = (
-                words.starts_with(&format!("{}/", item.tenant)),
-                words.contains(item.change.as_str()),
-                item.recorded_at,
+                words.starts_with(&format!("{}/", item.recorded.tenant)),
+                words.contains(item.recorded.change.as_str()),
+                item.recorded.recorded_at,
             );
             equal("tenant, change and time of an event", &expected, &(true, true, START))?;
         }
@@ -94,7 +94,7 @@ async fn a_stretch_of_the_log_begins_behind_its_position(harness: &Harness) -> C
         let page = subject.store.read(far, 7).await?;
         equal("events behind the end", &(page.items.len(), page.head >= last), &(0, true))?;
     }
-    equal("the head in health", &subject.store.health().await?.head, &subject.store.read(last, 1).await?.head)
+    equal("the head in health", &subject.settled().await?.head, &subject.store.read(last, 1).await?.head)
 }
 
 /// Many write while one reads on from its last position: what was read is the whole log, in order.
@@ -137,7 +137,7 @@ async fn a_reader_never_misses_an_event(harness: &Harness) -> Checked {
     let log = subject.log(1_000).await?;
     equal("events in the log", &log.len(), &200)?;
     for pair in log.chunks(2) {
-        let is_pair = matches!(pair, [a, b] if a.change == b.change);
+        let is_pair = matches!(pair, [a, b] if a.recorded.change == b.recorded.change);
         holds("the two events of a change stand together", is_pair)?;
     }
     for seen in read? {
@@ -179,7 +179,7 @@ async fn events_of_one_subject_keep_the_order_of_commit(harness: &Harness) -> Ch
 async fn a_watcher_is_woken(harness: &Harness) -> Checked {
     let subject = harness.fresh().await?;
     for round in 0..20u32 {
-        let head = subject.store.health().await?.head;
+        let head = subject.settled().await?.head;
         let watcher = || -> BoxFuture<'static, Checked<Position>> {
             let subject = subject.clone();
             Box::pin(async move { Ok(within(20, "a watch", subject.store.watch(head)).await??) })
@@ -206,7 +206,7 @@ async fn a_watch_behind_the_head_answers_at_once(harness: &Harness) -> Checked {
     is_asleep(&subject, Position(0)).await?;
     subject.done(change("c")?.append(event("one"))).await?;
     let head = within(20, "a watch", subject.store.watch(Position(0))).await??;
-    equal("the head", &head, &subject.store.health().await?.head)?;
+    equal("the head", &head, &subject.settled().await?.head)?;
     is_asleep(&subject, head).await?;
     is_asleep(&subject, Position(u64::MAX)).await?;
     // Watches that were dropped asleep disturb nobody.

@@ -39,6 +39,7 @@ mod subject;
 
 mod admin;
 mod cancel;
+mod chain;
 mod commit;
 mod counters;
 mod cursors;
@@ -52,6 +53,7 @@ mod limits;
 mod log;
 mod races;
 mod replay;
+mod resolve;
 mod snapshots;
 mod tenants;
 mod time;
@@ -117,9 +119,10 @@ use named;
 /// All scenarios, in the order of the contract.
 #[must_use]
 pub fn scenarios() -> Vec<Scenario> {
-    let all: [&[Scenario]; 21] = [
+    let all: [&[Scenario]; 24] = [
         commit::ALL,
         replay::ALL,
+        resolve::ALL,
         versions::ALL,
         races::ALL,
         counters::ALL,
@@ -129,6 +132,7 @@ pub fn scenarios() -> Vec<Scenario> {
         find::ALL,
         cursors::ALL,
         log::ALL,
+        chain::ALL,
         tenants::ALL,
         limits::ALL,
         limits::CHANGE,
@@ -139,6 +143,7 @@ pub fn scenarios() -> Vec<Scenario> {
         admin::ALL,
         cancel::DURABLE,
         durable::ALL,
+        chain::DURABLE,
     ];
     all.concat()
 }

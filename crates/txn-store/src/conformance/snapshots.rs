@@ -107,7 +107,7 @@ async fn read(subject: &Subject, of: Reading) -> Checked<Vec<[i128; 4]>> {
             Ok(page.items.into_iter().filter_map(lanes).collect())
         }
         Reading::Export => {
-            let contents = subject.contents(3).await?;
+            let contents = subject.contents_now(3).await?;
             let mut folded = Vec::new();
             for row in &contents.commits {
                 let Row::Commit { entries, .. } = row else { continue };
@@ -136,7 +136,7 @@ async fn a_commit_that_was_acknowledged_is_seen(harness: &Harness) -> Checked {
                 holds("the snapshot's time is not before the commit's", seen.now >= receipt.recorded_at)?;
                 let query = Query::Records(Range { prefix: note(&id)?.as_bytes().to_vec(), until: None });
                 equal(&format!("{id} by find"), &subject.all(&query, 2).await?.len(), &1)?;
-                let is_in_log = subject.log(1_000).await?.iter().any(|item| item.change.as_str() == id);
+                let is_in_log = subject.log(1_000).await?.iter().any(|item| item.recorded.change.as_str() == id);
                 holds(format!("{id} is in the log"), is_in_log)?;
             }
             Ok(())

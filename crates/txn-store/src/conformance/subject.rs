@@ -12,7 +12,7 @@ use super::{
     harness::Backend,
 };
 use crate::{
-    admin::{Row, StoreAdmin},
+    admin::{Health, Row, StoreAdmin},
     clock::ManualClock,
     limits::StoreLimits,
     query::{Found, Query},
@@ -34,6 +34,8 @@ pub(super) struct Subject {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Contents {
     pub(super) commits: Vec<Row>,
+    /// The links, each with how many commits stand before it.
+    pub(super) links: Vec<(usize, Row)>,
     pub(super) counters: Vec<Row>,
     pub(super) records: Vec<Row>,
     pub(super) orphans: Vec<Row>,
@@ -142,8 +144,27 @@ impl Subject {
         }
     }
 
-    /// Everything, as exported in parts of `max` rows.
+    /// How the store is, once everything is chained: a backend may chain a moment after it has answered.
+    pub(super) async fn settled(&self) -> Checked<Health> {
+        let chained = async {
+            loop {
+                let health = self.store.health().await?;
+                if health.unchained == 0 {
+                    return Ok(health);
+                }
+            }
+        };
+        executor::within(20, "chaining", chained).await?
+    }
+
+    /// Everything, once it is chained, as exported in parts of `max` rows.
     pub(super) async fn contents(&self, max: usize) -> Checked<Contents> {
+        self.settled().await?;
+        self.contents_now(max).await
+    }
+
+    /// Everything, as exported in parts of `max` rows, while others may be writing.
+    pub(super) async fn contents_now(&self, max: usize) -> Checked<Contents> {
         let (mut export, mut contents) = (self.store.export().await?, Contents::default());
         loop {
             let rows = export.next(max).await?;
@@ -177,10 +198,11 @@ impl Subject {
 impl Contents {
     fn take(&mut self, row: Row) -> Checked {
         match row {
-            Row::Commit { .. } if self.counters.is_empty() && self.records.is_empty() => self.commits.push(row),
-            Row::Commit { id, .. } => {
-                return Err(Failure::new(format!("expected all changes before all else, found {id} behind")));
+            Row::Commit { .. } | Row::Link { .. } if !(self.counters.is_empty() && self.records.is_empty()) => {
+                return Err(Failure::new(format!("expected all changes before all else, found {row:?} behind")));
             }
+            Row::Commit { .. } => self.commits.push(row),
+            Row::Link { .. } => self.links.push((self.commits.len(), row)),
             Row::Counter { .. } => self.counters.push(row),
             Row::Record { tenant, key, record, mut indexed } => {
                 indexed.sort();
@@ -196,7 +218,7 @@ impl Contents {
 fn place_of(row: &Row) -> Option<(Tenant, Key)> {
     match row {
         Row::Counter { tenant, key, .. } | Row::Record { tenant, key, .. } => Some((tenant.clone(), key.clone())),
-        Row::Commit { .. } | Row::Orphan { .. } => None,
+        Row::Commit { .. } | Row::Link { .. } | Row::Orphan { .. } => None,
     }
 }
 

@@ -2,10 +2,14 @@
 
 use async_trait::async_trait;
 
-use super::{corrupt, state::State};
+use super::{
+    corrupt,
+    state::{Committed, State},
+};
 use crate::{
     admin::{Export, Row},
     error::Error,
+    store::Position,
 };
 
 /// All rows, collected under the lock. Bodies are shared with the store, not copied.
@@ -14,15 +18,19 @@ pub(super) struct Rows(std::vec::IntoIter<Row>);
 impl Rows {
     pub(super) fn of(state: &State) -> Result<Self, Error> {
         let mut rows = Vec::with_capacity(state.commits.len());
-        for commit in &state.commits {
-            let stored = state.tenants.get(&commit.tenant).and_then(|t| t.changes.get(&commit.id));
-            rows.push(Row::Commit {
-                tenant: commit.tenant.clone(),
-                id: commit.id.clone(),
-                stored: stored.ok_or_else(|| corrupt("a commit without its id"))?.as_ref().clone(),
-                entries: state.entries.get(commit.entries.clone()).unwrap_or_default().to_vec(),
-                events: state.log.get(commit.events.clone()).unwrap_or_default().to_vec(),
+        let (mut commits, mut events) = (0, 0);
+        for linked in &state.links {
+            for commit in state.commits.get(commits..linked.commits).unwrap_or_default() {
+                rows.push(Self::commit(state, commit)?);
+            }
+            let since = |now: usize, before: usize| now.saturating_sub(before) as u64;
+            rows.push(Row::Link {
+                link: linked.link,
+                changes: since(linked.commits, commits),
+                events: since(linked.events, events),
+                position: Position(linked.events as u64),
             });
+            (commits, events) = (linked.commits, linked.events);
         }
         for (name, tenant) in &state.tenants {
             rows.extend(tenant.counter_keys.iter().filter_map(|key| {
@@ -48,6 +56,17 @@ impl Rows {
             );
         }
         Ok(Self(rows.into_iter()))
+    }
+
+    fn commit(state: &State, commit: &Committed) -> Result<Row, Error> {
+        let stored = state.tenants.get(&commit.tenant).and_then(|t| t.changes.get(&commit.id));
+        Ok(Row::Commit {
+            tenant: commit.tenant.clone(),
+            id: commit.id.clone(),
+            stored: stored.ok_or_else(|| corrupt("a commit without its id"))?.as_ref().clone(),
+            entries: state.entries.get(commit.entries.clone()).unwrap_or_default().to_vec(),
+            events: state.log.get(commit.events.clone()).unwrap_or_default().to_vec(),
+        })
     }
 }
 

@@ -91,8 +91,14 @@ impl Store for Memory {
                 Err(invalid) => Outcome::Refused(invalid.into()),
             }));
         }
-        let head = state.head();
+        state.link();
+        let (head, chain) = (state.head(), state.chain());
         drop(state);
+        for outcome in &mut outcomes {
+            if let Ok(Outcome::Done(receipt)) = outcome {
+                receipt.head = chain;
+            }
+        }
         self.head.advance(head);
         outcomes
     }
@@ -128,7 +134,8 @@ impl StoreAdmin for Memory {
 
     async fn health(&self) -> Result<Health, Error> {
         let state = self.state();
-        Ok(Health::new(state.head(), state.commits.len() as u64, 0))
+        let (head, commits) = (state.head(), state.commits.len() as u64);
+        Ok(Health { head, commits, queued: 0, chain: state.chain(), unchained: 0 })
     }
 }
 

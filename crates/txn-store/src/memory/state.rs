@@ -9,11 +9,11 @@ use std::{
 use foldhash::quality::RandomState;
 
 use txn_change::{
-    Change, ChangeId, Counter, Effects, Entry, FactId, FenceName, Key, Record, Stored, Tenant, Term, Timestamp,
-    Verdict, View, evaluate,
+    Change, ChangeId, Counter, Effects, Entry, FactId, FenceName, GroupDigest, Key, Link, Record, Stored, Tenant, Term,
+    Timestamp, Verdict, View, evaluate,
 };
 
-use crate::store::{Ask, Freshness, LogItem, LogPage, Outcome, Position, Receipt, Snapshot};
+use crate::store::{Ask, Freshness, LogItem, LogPage, Outcome, Position, Receipt, Recorded, Snapshot};
 
 /// Maps by short keys, under a random seed of the process.
 type HashMap<K, V> = StdHashMap<K, V, RandomState>;
@@ -24,7 +24,18 @@ pub(super) struct State {
     pub(super) tenants: HashMap<Tenant, TenantState>,
     pub(super) commits: Vec<Committed>,
     pub(super) entries: Vec<Entry>,
-    pub(super) log: Vec<LogItem>,
+    pub(super) log: Vec<Recorded>,
+    /// The chain: one link per call that committed anything.
+    pub(super) links: Vec<Linked>,
+    /// What the next link will hold.
+    group: GroupDigest,
+}
+
+/// A link, and where the commits and the log ended with it.
+pub(super) struct Linked {
+    pub(super) link: Link,
+    pub(super) commits: usize,
+    pub(super) events: usize,
 }
 
 /// A committed change and what it left behind.
@@ -81,6 +92,19 @@ impl State {
         Position(self.log.len() as u64)
     }
 
+    pub(super) fn chain(&self) -> Link {
+        self.links.last().map_or(Link::START, |last| last.link)
+    }
+
+    /// Chains what was committed since the last link, if anything was.
+    pub(super) fn link(&mut self) {
+        if self.links.last().map_or(0, |last| last.commits) < self.commits.len() {
+            let link = self.chain().next(&std::mem::take(&mut self.group).finish());
+            self.links.push(Linked { link, commits: self.commits.len(), events: self.log.len() });
+        }
+    }
+
+    /// Judges a change and applies it. Its receipt states the head so far: the link that will hold it is made by [`State::link`].
     pub(super) fn commit(&mut self, tenant: &Tenant, change: Change, now: Timestamp) -> Outcome {
         if !self.tenants.contains_key(tenant) {
             self.tenants.insert(tenant.clone(), TenantState::default());
@@ -98,11 +122,13 @@ impl State {
 
     fn receipt(&self, stored: &Stored, replayed: bool) -> Outcome {
         let freshness = Freshness(self.commits.len() as u64);
-        Outcome::Done(Receipt { answer: stored.answer.clone(), replayed, recorded_at: stored.recorded_at, freshness })
+        let Stored { answer, recorded_at, .. } = stored;
+        let head = self.chain();
+        Outcome::Done(Receipt { answer: answer.clone(), replayed, recorded_at: *recorded_at, freshness, head })
     }
 
     fn apply(&mut self, tenant: &Tenant, change: Change, effects: Effects) -> Arc<Stored> {
-        let Self { tenants, commits, entries, log } = self;
+        let Self { tenants, commits, entries, log, group, .. } = self;
         let state = tenants.get_mut(tenant).expect("the caller made it");
         for write in effects.records {
             for term in write.terms_removed {
@@ -137,8 +163,7 @@ impl State {
                 state.facts.insert(id.clone(), place);
             }
             state.event_terms.extend(event.terms.iter().map(|term| (term.clone(), place)));
-            log.push(LogItem {
-                position: Position(place.saturating_add(1) as u64),
+            log.push(Recorded {
                 tenant: tenant.clone(),
                 change: change.id.clone(),
                 recorded_at: effects.stored.recorded_at,
@@ -148,6 +173,7 @@ impl State {
         state.fences.extend(effects.fences.into_iter().map(|fence| (fence.name, fence.token)));
         state.change_ids.insert(change.id.clone());
         let stored = Arc::new(effects.stored);
+        group.add(tenant, &change.id, &stored.digest, stored.events);
         state.changes.insert(change.id.clone(), Arc::clone(&stored));
         commits.push(Committed {
             tenant: tenant.clone(),
@@ -174,7 +200,11 @@ impl State {
 
     pub(super) fn read(&self, after: Position, limit: usize) -> LogPage {
         let from = usize::try_from(after.0).unwrap_or(usize::MAX);
-        let items = self.log.get(from..).unwrap_or_default().iter().take(limit).cloned().collect();
+        let items = self.log.get(from..).unwrap_or_default().iter().take(limit);
+        let items = (after.0.saturating_add(1)..)
+            .zip(items)
+            .map(|(position, recorded)| LogItem { position: Position(position), recorded: recorded.clone() })
+            .collect();
         LogPage { items, head: self.head() }
     }
 }

@@ -111,7 +111,7 @@ impl Finder<'_> {
         let params = (self.number, term, position, end(range), self.limit);
         self.collect(sql::FIND_EVENTS, params, "event", |fields, names, connection| {
             let place = [fields.blob(0)?, &fields.int(1)?.to_be_bytes()].concat();
-            Ok((place, Found::Event(fields.log_item(names, connection)?)))
+            Ok((place, Found::Event(fields.log_item(names, connection)?.recorded)))
         })
     }
 

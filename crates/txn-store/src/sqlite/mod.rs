@@ -8,7 +8,7 @@
 //! removed is an error, not a silent loss. A backup takes the database, after a clean close, or all of `PATH`, `PATH-wal` and `PATH.lock`.
 //!
 //! **Threads.** One thread writes: while one commit is in flight the next changes gather, and then go into one transaction and one flush, each with its own
-//! result. A few threads read, each ask from one snapshot. Callers wait on channels: any executor will do, and a call that is dropped leaves nothing behind.
+//! result and the group with one link of the chain. Tenants take turns, so that many changes of one do not keep another waiting. A few threads read, each ask from one snapshot. Callers wait on channels: any executor will do, and a call that is dropped leaves nothing behind.
 //!
 //! **Faults.** When the medium fails at a commit, its changes are [`Unknown`](crate::Outcome::Unknown) unless the store can see that they are committed, and no later
 //! change is taken until the store is opened again; reads go on. The same holds when the writer dies.
@@ -20,7 +20,6 @@ mod find;
 mod load;
 mod mark;
 mod open;
-mod queue;
 mod reader;
 mod rows;
 mod scan;
@@ -39,22 +38,22 @@ use std::{
 
 use async_trait::async_trait;
 use futures_channel::oneshot;
-use txn_change::{ChangeId, Tenant};
+use txn_change::Tenant;
 
 use crate::{
     admin::{Export, Health, StoreAdmin},
     clock::{Clock, StoreTime, SystemClock},
     cursor::Cursor,
     error::{Error, ErrorKind},
+    group::{self, Queue, Waiting},
     limits::StoreLimits,
+    observe::Observe,
     query::{Page, Query},
     store::{Ask, Commit, LogPage, Outcome, Position, Snapshot, Store},
     watch::Head,
 };
 
-use queue::Queue;
 use reader::Question;
-use writer::Job;
 
 /// How durable a commit is when it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -155,11 +154,13 @@ struct Shared {
     limits: StoreLimits,
     time: StoreTime,
     head: Head,
-    jobs: Queue<Job>,
+    jobs: Queue<Waiting>,
     questions: Queue<Question>,
     #[cfg(test)]
     faults: tests::Faults,
 }
+
+const OBSERVE: Observe = Observe("sqlite");
 
 /// A head that no log reaches: it wakes who waits when the log has come to its end.
 const NO_MORE: Position = Position(u64::MAX);
@@ -247,26 +248,7 @@ impl fmt::Debug for Sqlite {
 #[async_trait]
 impl Store for Sqlite {
     async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Outcome, Error>> {
-        let limits = &self.shared.limits;
-        if let Some(refused) = limits.refuse_batch(batch.len()) {
-            return refused;
-        }
-        let mut results: Vec<Option<Result<Outcome, Error>>> = Vec::with_capacity(batch.len());
-        let mut well_formed = Vec::with_capacity(batch.len());
-        let mut ids: Vec<ChangeId> = Vec::with_capacity(batch.len());
-        for commit in batch {
-            match commit.change.check(&limits.change) {
-                Ok(()) => {
-                    results.push(None);
-                    ids.push(commit.change.id.clone());
-                    well_formed.push(commit);
-                }
-                Err(invalid) => results.push(Some(Ok(Outcome::Refused(invalid.into())))),
-            }
-        }
-        let mut answers = self.hand_over(well_formed, ids).await.into_iter();
-        let filled = results.into_iter().map(|result| result.or_else(|| answers.next()));
-        filled.map(|result| result.expect("one answer for each well-formed change")).collect()
+        group::commit(&self.shared.jobs, &self.shared.limits, OBSERVE, batch).await
     }
 
     async fn get(&self, asks: Vec<Ask>) -> Result<Vec<Snapshot>, Error> {
@@ -295,24 +277,6 @@ impl Store for Sqlite {
     }
 }
 
-impl Sqlite {
-    /// Hands well-formed changes to the writer and waits for one answer each.
-    async fn hand_over(&self, changes: Vec<Commit>, ids: Vec<ChangeId>) -> Vec<Result<Outcome, Error>> {
-        if changes.is_empty() {
-            return Vec::new();
-        }
-        let (reply, answer) = oneshot::channel();
-        if let Err(error) = self.shared.jobs.push(Job::new(changes, reply), ids.len()) {
-            return ids.iter().map(|_| Err(error.again())).collect();
-        }
-        match answer.await {
-            Ok(results) => results,
-            // The writer died with these in its hands.
-            Err(oneshot::Canceled) => ids.into_iter().map(|id| Ok(Outcome::Unknown(id))).collect(),
-        }
-    }
-}
-
 #[async_trait]
 impl StoreAdmin for Sqlite {
     async fn export(&self) -> Result<Box<dyn Export>, Error> {
@@ -323,7 +287,6 @@ impl StoreAdmin for Sqlite {
         if let Some(closed) = self.shared.jobs.closed() {
             return Err(closed);
         }
-        let (head, commits) = self.ask(1, |reply| Question::Health { reply }).await?;
-        Ok(Health::new(head, commits, self.shared.jobs.waiting()))
+        self.ask(1, |reply| Question::Health { reply }).await
     }
 }

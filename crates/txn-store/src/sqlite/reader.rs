@@ -13,6 +13,7 @@ use super::{
     sql,
 };
 use crate::{
+    admin::Health,
     error::Error,
     query::{Page, Query},
     store::{Ask, LogPage, Position, Snapshot},
@@ -25,7 +26,7 @@ pub(super) enum Question {
     Get { asks: Vec<Ask>, reply: Reply<Vec<Snapshot>> },
     Find { tenant: Tenant, query: Query, after: Option<Vec<u8>>, limit: usize, reply: Reply<Page> },
     Read { after: Position, limit: usize, reply: Reply<LogPage> },
-    Health { reply: Reply<(Position, u64)> },
+    Health { reply: Reply<Health> },
 }
 
 impl Question {
@@ -163,7 +164,7 @@ impl Reader<'_> {
                 &ask.facts,
                 |id| text(id),
                 |at, _, row| {
-                    put(&mut snapshot.facts, at, Fields(row).log_item(names, connection)?);
+                    put(&mut snapshot.facts, at, Fields(row).log_item(names, connection)?.recorded);
                     Ok(())
                 },
             )?;
@@ -194,11 +195,18 @@ impl Reader<'_> {
         Ok(Position(head.unwrap_or_default().cast_unsigned()))
     }
 
-    fn health(&self) -> Result<(Position, u64), Error> {
-        let commits =
-            || self.connection.prepare_cached(sql::COMMITS)?.query_row([], |row| row.get::<_, Option<i64>>(0));
-        let commits = commits().map_err(failed("counting commits"))?;
-        Ok((self.head()?, commits.unwrap_or_default().cast_unsigned()))
+    fn health(&self) -> Result<Health, Error> {
+        let read = || {
+            let mut statement = self.connection.prepare_cached(sql::HEALTH)?;
+            statement.query_row([], |row| {
+                let commits = row.get::<_, Option<i64>>(0)?;
+                Ok((commits.unwrap_or_default().cast_unsigned(), Fields(row).link(1, 2)))
+            })
+        };
+        let (commits, chain) = read().map_err(failed("reading the last commit"))?;
+        let chain = chain.map_err(|damage| damage.of("the last link"))?;
+        let queued = self.shared.jobs.waiting();
+        Ok(Health { head: self.head()?, commits, queued, chain, unchained: 0 })
     }
 }
 

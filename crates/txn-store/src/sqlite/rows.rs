@@ -8,14 +8,15 @@ use rusqlite::{
     types::{ToSqlOutput, Value, ValueRef},
 };
 use txn_change::{
-    Body, ChangeId, Class, Counter, Entry, Event, FactId, Fingerprint, Format, Guard, Key, Label, Lanes, Record,
+    Body, ChangeId, Class, Counter, Entry, Event, FactId, Fingerprint, Format, Guard, Key, Label, Lanes, Link, Record,
     Status, Stored, Tenant, Term, Timestamp,
 };
 
 use super::sql;
 use crate::{
+    encode::{guards_from_text, terms_from_bytes},
     error::{Error, ErrorKind},
-    store::{LogItem, Position},
+    store::{LogItem, Position, Recorded},
 };
 
 /// What is wrong with a stored row.
@@ -124,32 +125,6 @@ impl ToSql for Lane {
     }
 }
 
-/// Terms as one blob: each behind its length in two bytes.
-pub(super) fn terms_to_blob(terms: &[Term]) -> Vec<u8> {
-    let mut blob = Vec::new();
-    for term in terms {
-        let length = u16::try_from(term.as_bytes().len()).expect("a checked term has at most 512 bytes");
-        blob.extend(length.to_be_bytes());
-        blob.extend(term.as_bytes());
-    }
-    blob
-}
-
-fn terms_from_blob(mut blob: &[u8]) -> Option<Vec<Term>> {
-    let mut terms = Vec::new();
-    while !blob.is_empty() {
-        let (length, rest) = blob.split_first_chunk::<2>()?;
-        let (term, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-        terms.push(Key::from_bytes(term).ok()?);
-        blob = rest;
-    }
-    Some(terms)
-}
-
-pub(super) fn guards_to_text(guards: &[Option<Guard>; 2]) -> String {
-    serde_json::to_string(guards).expect("guards are numbers and have a JSON form")
-}
-
 /// The columns of a row, read with their types checked.
 pub(super) struct Fields<'a, 's>(pub(super) &'a Row<'s>);
 
@@ -209,7 +184,7 @@ impl Fields<'_, '_> {
     }
 
     pub(super) fn terms(&self, at: usize) -> Result<Vec<Term>, Damage> {
-        terms_from_blob(self.blob(at)?).ok_or_else(|| self.wrong(at, "a list of terms"))
+        terms_from_bytes(self.blob(at)?).ok_or_else(|| self.wrong(at, "a list of terms"))
     }
 
     pub(super) fn id(&self, at: usize) -> Result<ChangeId, Damage> {
@@ -254,6 +229,14 @@ impl Fields<'_, '_> {
             digest: self.array(5)?,
             answer: self.body(6, 9)?,
         })
+    }
+
+    /// The number at `at` and the hash behind it; both are null before the first link.
+    pub(super) fn link(&self, number: usize, hash: usize) -> Result<Link, Damage> {
+        if self.is_null(number) {
+            return Ok(Link::START);
+        }
+        Ok(Link { number: self.count(number)?, hash: self.array(hash)? })
     }
 
     /// Columns 1 to 6: a record.
@@ -315,7 +298,8 @@ impl Fields<'_, '_> {
     pub(super) fn log_item(&self, names: &mut Names, connection: &Connection) -> Result<LogItem, Unread> {
         let (position, event) = self.event()?;
         let tenant = names.tenant(connection, self.int(3)?)?;
-        Ok(LogItem { position, tenant, change: self.id(11)?, recorded_at: self.time(12)?, event })
+        let recorded = Recorded { tenant, change: self.id(11)?, recorded_at: self.time(12)?, event };
+        Ok(LogItem { position, recorded })
     }
 }
 
@@ -379,35 +363,11 @@ impl Names {
         if let Some(guards) = self.guards.get(text) {
             return Some(*guards);
         }
-        let guards = serde_json::from_str(text).ok()?;
+        let guards = guards_from_text(text)?;
         if self.guards.len() >= GUARDS_MAX {
             self.guards.clear();
         }
         self.guards.insert(text.to_owned(), guards);
         Some(guards)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use txn_change::Kind;
-
-    #[test]
-    fn terms_and_back_and_damage_is_none() {
-        let kind = Kind::new("by-user").unwrap();
-        let terms = vec![Key::of(kind).number(1).build(), Key::of(kind).text("x").unwrap().build()];
-        let blob = terms_to_blob(&terms);
-        assert_eq!(terms_from_blob(&blob), Some(terms));
-        assert_eq!(terms_from_blob(&blob[..blob.len() - 1]), None);
-        assert_eq!(terms_from_blob(&[0]), None);
-        assert_eq!(terms_from_blob(&[]), Some(vec![]));
-    }
-
-    #[test]
-    fn guards_of_128_bits_and_back() {
-        let guards = [Some(Guard { weights: [1, -1, 0, -128], min: i128::MIN }), None];
-        assert_eq!(Names::default().guards(&guards_to_text(&guards)), Some(guards));
-        assert_eq!(Names::default().guards("[]"), None);
     }
 }

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     admin::Row,
-    store::{LogItem, Position},
+    store::{Position, Recorded},
 };
 
 /// Puts every row into the sink.
@@ -49,10 +49,17 @@ impl Reader<'_> {
         let mut entries = Side { rows: entries.query([])?, held: BTreeMap::new(), count: 0, at_end: false };
         let mut events = Side { rows: events.query([])?, held: BTreeMap::new(), count: 0, at_end: false };
         let mut keys = Keys { connection, names: Names::default(), known: HashMap::new() };
-        let mut orphans = Vec::new();
+        let mut links = connection.prepare(sql::EXPORT_LINKS)?;
+        let mut links = Links { rows: links.query([])?, next: None, last: 0 };
+        links.step()?;
+        let (mut orphans, mut end, mut last) = (Vec::new(), Position(0), 0);
         while let Some(row) = changes.next()? {
             let fields = Fields(row);
             let n = fields.int(0).unwrap_or_default();
+            last = n;
+            while let Some(link) = links.before(Some(n))? {
+                sink.put(link)?;
+            }
             let head = self.change(&fields);
             let wanted = head.as_ref().map_or((0, 0), |(_, _, stored)| (stored.entries, stored.events));
             let entries = entries.of(n, wanted.0, &mut orphans, |row| {
@@ -89,8 +96,16 @@ impl Reader<'_> {
                     }
                     let mut items = Vec::with_capacity(events.len());
                     for (owner, (position, event)) in events {
+                        // An export gives no positions; that they are in the order of the commits is seen here.
+                        if position <= end {
+                            orphans.push(format!(
+                                "event at position {} of change {id}, behind that at {}",
+                                position.0, end.0
+                            ));
+                        }
+                        end = end.max(position);
                         let (change, recorded_at) = (id.clone(), stored.recorded_at);
-                        items.push(LogItem { position, tenant: owner, change, recorded_at, event });
+                        items.push(Recorded { tenant: owner, change, recorded_at, event });
                     }
                     sink.put(Row::Commit { tenant, id, stored, entries: of_commit, events: items })?;
                 }
@@ -98,6 +113,14 @@ impl Reader<'_> {
             for what in orphans.drain(..) {
                 sink.put(Row::Orphan { what })?;
             }
+        }
+        while let Some(link) = links.before(None)? {
+            sink.put(link)?;
+        }
+        // A change and its link are written together.
+        if last > links.last {
+            let what = format!("change {last}: it stands behind the last link, which is that of change {}", links.last);
+            sink.put(Row::Orphan { what })?;
         }
         entries.rest(sink)?;
         events.rest(sink)
@@ -195,6 +218,48 @@ fn orphan(unread: Unread, row: String) -> Result<Row, Stop> {
     match unread {
         Unread::Damage(damage) => Ok(Row::Orphan { what: format!("{row}: {}", damage.0) }),
         Unread::Sql(error) => Err(error.into()),
+    }
+}
+
+/// The links beside the changes that they close.
+struct Links<'s> {
+    rows: rusqlite::Rows<'s>,
+    /// The link read last and not yet taken, and its last change.
+    next: Option<(i64, Row)>,
+    /// The last change of any link.
+    last: i64,
+}
+
+impl Links<'_> {
+    fn step(&mut self) -> Result<(), Stop> {
+        self.next = match self.rows.next()? {
+            None => None,
+            Some(row) => {
+                let fields = Fields(row);
+                let read = || {
+                    Ok(Row::Link {
+                        link: fields.link(1, 5)?,
+                        changes: fields.count(2)?,
+                        events: fields.count(3)?,
+                        position: Position(fields.count(4)?),
+                    })
+                };
+                let link = read().or_else(|unread| orphan(unread, format!("link of change {}", name(row))))?;
+                let n = fields.int(0).unwrap_or_default();
+                self.last = self.last.max(n);
+                Some((n, link))
+            }
+        };
+        Ok(())
+    }
+
+    /// A link whose changes all stand before change `n`, or any that is left.
+    fn before(&mut self, n: Option<i64>) -> Result<Option<Row>, Stop> {
+        let link = self.next.take_if(|(last, _)| n.is_none_or(|n| *last < n));
+        if link.is_some() {
+            self.step()?;
+        }
+        Ok(link.map(|(_, row)| row))
     }
 }
 

@@ -31,6 +31,14 @@ CREATE TABLE change(
     answer BLOB NOT NULL,
     UNIQUE (tenant, id)
 ) STRICT;
+CREATE TABLE link(
+    number INTEGER PRIMARY KEY,
+    changes INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    hash BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT;
 CREATE TABLE record(
     no INTEGER PRIMARY KEY,
     tenant INTEGER NOT NULL,
@@ -126,6 +134,9 @@ pub(super) const INSERT_CHANGE: Insert = Insert {
     into: "change(n, tenant, id, fingerprint, recorded_at, entries, events, digest, type, schema, format, answer)",
     width: 12,
 };
+/// `n` is the last change of the group, `position` the last of the log with it.
+pub(super) const INSERT_LINK: &str =
+    "INSERT INTO link(number, changes, events, n, position, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 pub(super) const INSERT_RECORD: Insert =
     Insert { into: "record(tenant, key, version, type, schema, format, terms, body)", width: 8 };
 pub(super) const INSERT_TERM: Insert = Insert { into: "term(tenant, term, key)", width: 3 };
@@ -165,12 +176,14 @@ pub(super) const PUT_FENCE: &str =
 /// The highest numbers given so far.
 pub(super) const LAST_NUMBERS: &str = "SELECT (SELECT max(n) FROM change), (SELECT max(no) FROM entry), \
     (SELECT max(position) FROM event), (SELECT max(no) FROM counter), (SELECT max(no) FROM tenant), \
-    (SELECT max(no) FROM class)";
+    (SELECT max(no) FROM class), (SELECT max(number) FROM link), \
+    (SELECT hash FROM link WHERE number = (SELECT max(number) FROM link))";
 /// Times grow with the numbers of the changes.
 pub(super) const LAST_TIME: &str = "SELECT recorded_at FROM change ORDER BY n DESC LIMIT 1";
 pub(super) const HEAD: &str = "SELECT max(position) FROM event";
 
-pub(super) const COMMITS: &str = "SELECT max(n) FROM change";
+pub(super) const HEALTH: &str = "SELECT (SELECT max(n) FROM change), (SELECT max(number) FROM link), \
+    (SELECT hash FROM link WHERE number = (SELECT max(number) FROM link))";
 
 pub(super) const TENANT_BY_NAME: &str = "SELECT no FROM tenant WHERE name = ?1";
 pub(super) const TENANT_BY_NUMBER: &str = "SELECT name FROM tenant WHERE no = ?1";
@@ -221,6 +234,8 @@ pub(super) const FIND_CHANGES: &str = "SELECT id, fingerprint, recorded_at, entr
 
 pub(super) const EXPORT_CHANGES: &str = "SELECT n, fingerprint, recorded_at, entries, events, digest, type, schema, \
     format, answer, tenant, id FROM change ORDER BY n";
+/// By the changes that they close, so that one damaged number does not misplace the others.
+pub(super) const EXPORT_LINKS: &str = "SELECT n, number, changes, events, position, hash FROM link ORDER BY n, number";
 pub(super) const EXPORT_ENTRIES: &str = "SELECT e.n, e.counter, e.sequence, e.effective_at, e.label, e.short, \
     e.d0, e.d1, e.d2, e.d3, e.a0, e.a1, e.a2, e.a3, e.no FROM entry e ORDER BY e.no";
 pub(super) const EXPORT_EVENTS: &str = "SELECT n, position, n, tenant, fact, subject, type, schema, format, terms, \

@@ -117,7 +117,7 @@ fn every_statement_but_those_of_an_export_uses_an_index() {
         sql::LAST_NUMBERS,
         sql::LAST_TIME,
         sql::HEAD,
-        sql::COMMITS,
+        sql::HEALTH,
         sql::COMMITTED,
         sql::UPDATE_RECORD,
         sql::DELETE_RECORD,

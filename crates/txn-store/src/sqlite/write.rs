@@ -3,14 +3,19 @@
 use std::{collections::HashMap, sync::Arc};
 
 use rusqlite::Connection;
-use txn_change::{Change, ChangeId, Class, Counter, Effects, Entry, Event, Key, Record, Stored, Tenant, Term};
+use txn_change::{
+    Change, ChangeId, Class, Counter, Effects, Entry, Event, GroupDigest, Key, Link, Record, Stored, Tenant, Term,
+};
 
 use super::{
     load::{CounterRow, Dirt, RecordRow, Rows},
-    rows::{Binder, failed, guards_to_text, terms_to_blob},
+    rows::{Binder, Fields, failed},
     sql::{self, Insert},
 };
-use crate::error::Error;
+use crate::{
+    encode::{guards_to_text, terms_to_bytes},
+    error::Error,
+};
 
 /// The last number given in each sequence. Only the writer gives numbers; a group that is rolled back gives its numbers back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,6 +26,8 @@ pub(super) struct Numbers {
     counter: i64,
     tenant: i64,
     class: i64,
+    /// The head of the chain.
+    pub(super) link: Link,
 }
 
 impl Numbers {
@@ -28,17 +35,20 @@ impl Numbers {
         let read = || {
             connection.query_row(sql::LAST_NUMBERS, [], |row| {
                 let last = |at| row.get::<_, Option<i64>>(at).map(Option::unwrap_or_default);
-                Ok(Self {
+                let numbers = Self {
                     commit: last(0)?,
                     entry: last(1)?,
                     position: last(2)?,
                     counter: last(3)?,
                     tenant: last(4)?,
                     class: last(5)?,
-                })
+                    link: Link::START,
+                };
+                Ok((numbers, Fields(row).link(6, 7)))
             })
         };
-        read().map_err(failed("reading the last numbers"))
+        let (numbers, link) = read().map_err(failed("reading the last numbers"))?;
+        Ok(Self { link: link.map_err(|damage| damage.of("the last link"))?, ..numbers })
     }
 }
 
@@ -56,6 +66,7 @@ pub(super) struct Written<'g> {
     events: Vec<EventRow<'g>>,
     tenants: Vec<(i64, Tenant)>,
     classes: Vec<(i64, String)>,
+    group: GroupDigest,
 }
 
 struct ChangeRow<'g> {
@@ -145,15 +156,23 @@ impl<'g> Written<'g> {
             rows.dirty_fences.push(fence.name.clone());
             rows.fences.insert(fence.name, fence.token);
         }
+        self.group.add(&rows.tenant, &change.id, &effects.stored.digest, effects.stored.events);
         rows.changes.insert(change.id.clone(), effects.stored.clone());
         self.changes.push(ChangeRow { n, tenant, id: &change.id, stored: effects.stored });
     }
 
-    /// Writes everything of the group; `tenants` are those that it touched.
-    pub(super) fn store(&self, connection: &Connection, tenants: &[&Rows], classes: &Classes) -> Result<(), Error> {
+    /// Writes everything of the group and its link; `tenants` are those that it touched.
+    pub(super) fn store(
+        &self,
+        connection: &Connection,
+        tenants: &[&Rows],
+        classes: &Classes,
+        numbers: &mut Numbers,
+    ) -> Result<(), Error> {
         let into = Into { connection };
         let stored = into
             .logs(self)
+            .and_then(|()| into.link(self, numbers))
             .and_then(|()| tenants.iter().try_for_each(|rows| into.records(rows)))
             .and_then(|()| into.counters(tenants, classes))
             .and_then(|()| tenants.iter().try_for_each(|rows| into.fences(rows)));
@@ -216,7 +235,7 @@ impl Into<'_> {
             let event = row.event;
             to.put(row.position)?.put(row.n)?.put(row.tenant)?.put(event.id.as_deref())?;
             to.put(event.subject.as_ref().map(Key::as_bytes))?.body(&event.body)?;
-            to.put(terms_to_blob(&event.terms))?.put(event.body.bytes())?;
+            to.put(terms_to_bytes(&event.terms))?.put(event.body.bytes())?;
             Ok(())
         })?;
         let events = written.events.iter();
@@ -229,6 +248,15 @@ impl Into<'_> {
             to.put(tenant)?.put(term.as_bytes())?.put(position)?;
             Ok(())
         })
+    }
+
+    fn link(&self, written: &Written<'_>, numbers: &mut Numbers) -> rusqlite::Result<()> {
+        let group = written.group.clone().finish();
+        numbers.link = numbers.link.next(&group);
+        let Link { number, hash } = numbers.link;
+        let [number, changes, events] = [number, group.changes, group.events].map(u64::cast_signed);
+        let mut statement = self.connection.prepare_cached(sql::INSERT_LINK)?;
+        statement.execute((number, changes, events, numbers.commit, numbers.position, &hash[..])).map(drop)
     }
 
     fn records(&self, rows: &Rows) -> rusqlite::Result<()> {
@@ -252,14 +280,14 @@ impl Into<'_> {
                 (Some(no), Some(record)) => {
                     let mut to = Binder::new(&mut update);
                     to.put(no)?.put(record.version.cast_signed())?.body(&record.body)?;
-                    to.put(terms_to_blob(&record.terms))?.put(record.body.bytes())?;
+                    to.put(terms_to_bytes(&record.terms))?.put(record.body.bytes())?;
                     update.raw_execute()?;
                 }
             }
         }
         self.insert(&sql::INSERT_RECORD, &new, |to, (key, record)| {
             to.put(tenant)?.put(key.as_bytes())?.put(record.version.cast_signed())?.body(&record.body)?;
-            to.put(terms_to_blob(&record.terms))?.put(record.body.bytes())?;
+            to.put(terms_to_bytes(&record.terms))?.put(record.body.bytes())?;
             Ok(())
         })?;
         let mut delete = self.connection.prepare_cached(sql::DELETE_TERM)?;

@@ -4,15 +4,13 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
-    vec,
 };
 
-use futures_channel::oneshot;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use txn_change::{Change, Class, Refusal, Stored, Tenant, Timestamp, Verdict, evaluate};
 
 use super::{
-    NO_MORE, Shared,
+    NO_MORE, OBSERVE, Shared,
     load::Rows,
     mark::{Left, Mark},
     rows::{Names, failed},
@@ -21,34 +19,9 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind},
-    store::{Commit, Freshness, Outcome, Position, Receipt},
+    group::{Lines, Waiting},
+    store::{Freshness, Outcome, Position, Receipt},
 };
-
-/// The changes of one call. A long batch may go into several groups.
-pub(super) struct Job {
-    untaken: vec::IntoIter<Commit>,
-    results: Vec<Result<Outcome, Error>>,
-    size: usize,
-    reply: oneshot::Sender<Vec<Result<Outcome, Error>>>,
-}
-
-impl Job {
-    pub(super) fn new(changes: Vec<Commit>, reply: oneshot::Sender<Vec<Result<Outcome, Error>>>) -> Self {
-        let size = changes.len();
-        Self { untaken: changes.into_iter(), results: Vec::with_capacity(size), size, reply }
-    }
-
-    fn answer(self) {
-        // Nobody may be waiting any more.
-        let _ = self.reply.send(self.results);
-    }
-}
-
-/// A change of a group, and which of the jobs in hand it came from.
-struct Taken {
-    job: usize,
-    commit: Commit,
-}
 
 /// What the judging of one change gave.
 enum Judged {
@@ -73,8 +46,6 @@ const COUNTERS_MAX: usize = 65_536;
 const TENANTS_MAX: usize = 4_096;
 /// How long closing waits for somebody else's read to end.
 const FINISH: Duration = Duration::from_millis(100);
-/// What a row costs beside its bodies, in bytes, for [`crate::StoreLimits::group_bytes_max`].
-const ROW_BYTES: usize = 256;
 
 /// The owner of the write connection. It runs until the queue is closed and empty, or the medium fails.
 pub(super) struct Writer {
@@ -111,99 +82,72 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         // When this thread panics, the jobs in hand are dropped unanswered, which their callers take for Unknown; then the end answers the rest.
         let _end = End(&shared);
-        let mut jobs = VecDeque::new();
+        let (mut taken, mut lines) = (VecDeque::new(), Lines::default());
         loop {
-            let is_idle = jobs.is_empty();
-            if !shared.jobs.take(&mut jobs, usize::MAX, is_idle) && jobs.is_empty() {
+            if !shared.jobs.take(&mut taken, usize::MAX, lines.is_empty()) && lines.is_empty() {
                 break;
             }
-            let group = self.gather(&mut jobs);
-            self.settle(&mut jobs, group);
-            while jobs.front().is_some_and(|job| job.results.len() >= job.size) {
-                jobs.pop_front().into_iter().for_each(Job::answer);
-            }
+            lines.add(taken.drain(..));
+            let before = lines.len();
+            let group: Vec<Waiting> = lines.gather(&shared.limits).into_iter().map(|(_, waiting)| waiting).collect();
+            // What is still in its line waits as much as what is in the queue.
+            shared.jobs.done(before.saturating_sub(lines.len()));
+            OBSERVE.group(group.len(), shared.jobs.waiting());
+            self.settle(group);
             if self.is_broken {
                 shared.jobs.close("the medium failed at a commit; open the store again");
-                jobs.into_iter().for_each(refuse);
+                lines.drain().for_each(|waiting| waiting.answer(Err(broken())));
                 return;
             }
         }
         self.finish();
     }
 
-    /// Takes the next group, oldest first. Calls that were dropped while they waited are not begun.
-    fn gather(&self, jobs: &mut VecDeque<Job>) -> Vec<Taken> {
-        let limits = &self.shared.limits;
-        let mut group: Vec<Taken> = Vec::with_capacity(jobs.len().min(limits.group_max));
-        let (mut bytes, mut dropped) = (0usize, 0usize);
-        'full: for (index, job) in jobs.iter_mut().enumerate() {
-            if job.reply.is_canceled() {
-                dropped = dropped.saturating_add(job.untaken.len());
-                job.untaken = Vec::new().into_iter();
-                job.size = 0;
-                continue;
-            }
-            while let Some(next) = job.untaken.as_slice().first() {
-                bytes = bytes.saturating_add(weigh(&next.change));
-                let is_full = group.len() >= limits.group_max || bytes > limits.group_bytes_max;
-                if is_full && !group.is_empty() {
-                    break 'full;
-                }
-                group.extend(job.untaken.next().map(|commit| Taken { job: index, commit }));
-            }
-        }
-        self.shared.jobs.done(group.len().saturating_add(dropped));
-        group
-    }
-
     /// Commits a group and gives each change its result.
-    fn settle(&mut self, jobs: &mut VecDeque<Job>, group: Vec<Taken>) {
-        let mut give = |taken: &Taken, result: Result<Outcome, Error>| {
-            jobs.get_mut(taken.job).expect("jobs stay while their changes are in a group").results.push(result);
-        };
+    fn settle(&mut self, mut group: Vec<Waiting>) {
         if group.is_empty() {
             return;
         }
         match self.commit(&group) {
             // One row that cannot be read must not stop the others.
             Ended::Failed(error) if error.kind() == ErrorKind::Corrupt && group.len() > 1 => {
-                for taken in group.chunks(1) {
-                    let ended = if self.is_broken { Ended::Failed(broken()) } else { self.commit(taken) };
-                    self.give(taken, ended, &mut give);
+                for waiting in group.drain(..) {
+                    let alone = [waiting];
+                    let ended = if self.is_broken { Ended::Failed(broken()) } else { self.commit(&alone) };
+                    self.give(alone, ended);
                 }
             }
-            ended => self.give(&group, ended, &mut give),
+            ended => self.give(group, ended),
         }
     }
 
-    fn give(&self, group: &[Taken], ended: Ended, give: &mut impl FnMut(&Taken, Result<Outcome, Error>)) {
+    fn give(&self, group: impl IntoIterator<Item = Waiting>, ended: Ended) {
+        let group = group.into_iter();
         match ended {
-            Ended::Failed(error) => group.iter().for_each(|taken| give(taken, Err(error.again()))),
-            Ended::Lost => {
-                // Also what was refused: it was judged by changes that may not be committed.
-                group.iter().for_each(|taken| give(taken, Ok(Outcome::Unknown(taken.commit.change.id.clone()))));
+            Ended::Failed(error) => {
+                OBSERVE.failed("a group failed", &error);
+                group.for_each(|waiting| waiting.answer(Err(error.again())));
             }
+            // Also what was refused: it was judged by changes that may not be committed.
+            Ended::Lost => drop(group),
             Ended::Committed(judged) => {
                 let freshness = Freshness(self.numbers.commit.cast_unsigned());
                 let done = |stored: Stored, replayed| {
                     let Stored { answer, recorded_at, .. } = stored;
-                    Outcome::Done(Receipt { answer, replayed, recorded_at, freshness })
+                    Outcome::Done(Receipt { answer, replayed, recorded_at, freshness, head: self.numbers.link })
                 };
-                for (taken, judged) in group.iter().zip(judged) {
-                    give(
-                        taken,
-                        Ok(match judged {
-                            Judged::Refused(refusal) => Outcome::Refused(refusal),
-                            Judged::Replayed(stored) => done(stored, true),
-                            Judged::Accepted(stored) => done(stored, false),
-                        }),
-                    );
+                for (waiting, judged) in group.zip(judged) {
+                    waiting.answer(Ok(match judged {
+                        Judged::Refused(refusal) => Outcome::Refused(refusal),
+                        Judged::Replayed(stored) => done(stored, true),
+                        Judged::Accepted(stored) => done(stored, false),
+                    }));
                 }
             }
         }
     }
 
-    fn commit(&mut self, group: &[Taken]) -> Ended {
+    fn commit(&mut self, group: &[Waiting]) -> Ended {
         let now = match self.shared.time.now() {
             Ok(now) => now,
             Err(error) => return Ended::Failed(error),
@@ -230,10 +174,10 @@ impl Writer {
     }
 
     /// Judges each change in order and writes what was accepted. The numbers differ from ours if anything was.
-    fn judge(&mut self, group: &[Taken], now: Timestamp) -> Result<(Vec<Judged>, Numbers), Error> {
+    fn judge(&mut self, group: &[Waiting], now: Timestamp) -> Result<(Vec<Judged>, Numbers), Error> {
         self.refresh()?;
         let mut of_tenants: BTreeMap<&Tenant, Vec<&Change>> = BTreeMap::new();
-        for Taken { commit, .. } in group {
+        for Waiting { commit, .. } in group {
             of_tenants.entry(&commit.tenant).or_default().push(&commit.change);
         }
         for (tenant, changes) in &of_tenants {
@@ -243,7 +187,7 @@ impl Writer {
         let mut written = Written::default();
         let mut numbers = self.numbers;
         let mut judged = Vec::with_capacity(group.len());
-        for Taken { commit, .. } in group {
+        for Waiting { commit, .. } in group {
             let rows = self.tenants.get_mut(&commit.tenant).expect("loaded above");
             judged.push(match evaluate(rows, &commit.change, now) {
                 Err(refusal) => Judged::Refused(refusal),
@@ -257,7 +201,7 @@ impl Writer {
         }
         if !written.is_empty() {
             let touched: Vec<&Rows> = of_tenants.keys().filter_map(|tenant| self.tenants.get(*tenant)).collect();
-            written.store(&self.connection, &touched, &self.classes)?;
+            written.store(&self.connection, &touched, &self.classes, &mut numbers)?;
         }
         Ok((judged, numbers))
     }
@@ -357,33 +301,13 @@ struct End<'a>(&'a Shared);
 impl Drop for End<'_> {
     fn drop(&mut self) {
         self.0.jobs.close("the writer died; open the store again");
-        let mut jobs = VecDeque::new();
-        self.0.jobs.take(&mut jobs, usize::MAX, false);
-        jobs.into_iter().for_each(refuse);
+        let mut left = VecDeque::new();
+        self.0.jobs.take(&mut left, usize::MAX, false);
+        left.into_iter().for_each(|waiting: Waiting| waiting.answer(Err(broken())));
         self.0.head.advance(NO_MORE);
     }
 }
 
 fn broken() -> Error {
     Error::new(ErrorKind::Closed, "the store takes no more changes; open it again")
-}
-
-/// Answers what was not begun.
-fn refuse(mut job: Job) {
-    job.results.resize_with(job.size, || Err(broken()));
-    job.answer();
-}
-
-/// Bytes that a change takes in a group: its bodies, and something for each row.
-fn weigh(change: &Change) -> usize {
-    let puts = change.put.iter().map(|put| {
-        let body = put.body.as_ref().map_or(0, |body| body.bytes().len());
-        put.terms.len().saturating_add(1).saturating_mul(ROW_BYTES).saturating_add(body)
-    });
-    let events = change.append.iter().map(|event| {
-        event.terms.len().saturating_add(1).saturating_mul(ROW_BYTES).saturating_add(event.body.bytes().len())
-    });
-    let others = [change.require.len(), change.counters().count(), change.add.len(), 1];
-    let others = others.into_iter().map(|count| count.saturating_mul(ROW_BYTES));
-    puts.chain(events).chain(others).fold(change.answer.bytes().len(), usize::saturating_add)
 }

@@ -9,6 +9,9 @@ pub(crate) enum Home {
     Memory,
     #[cfg(feature = "sqlite")]
     Sqlite(tempfile::TempDir, txn_store::sqlite::Durability),
+    /// A schema of the server under test.
+    #[cfg(all(feature = "conformance", feature = "servers"))]
+    Postgres(String),
 }
 
 impl Home {
@@ -18,7 +21,14 @@ impl Home {
             Self::Memory,
             #[cfg(feature = "sqlite")]
             Self::sqlite(),
+            #[cfg(all(feature = "conformance", feature = "servers"))]
+            Self::postgres(),
         ]
+    }
+
+    #[cfg(all(feature = "conformance", feature = "servers"))]
+    pub(crate) fn postgres() -> Self {
+        Self::Postgres(crate::postgres::server::fresh_schema())
     }
 
     #[cfg(feature = "sqlite")]
@@ -31,6 +41,8 @@ impl Home {
             Self::Memory => "memory",
             #[cfg(feature = "sqlite")]
             Self::Sqlite(..) => "sqlite",
+            #[cfg(all(feature = "conformance", feature = "servers"))]
+            Self::Postgres(_) => "postgres",
         }
     }
 
@@ -42,6 +54,11 @@ impl Home {
             Self::Sqlite(folder, durability) => {
                 let options = txn_store::sqlite::Sqlite::options(folder.path().join("store.db"));
                 Arc::new(options.clock(clock).limits(limits).durability(*durability).open().unwrap())
+            }
+            #[cfg(all(feature = "conformance", feature = "servers"))]
+            Self::Postgres(schema) => {
+                use crate::postgres::server;
+                Arc::new(pollster::block_on(server::open_with(schema, clock, limits)).unwrap())
             }
         }
     }

@@ -203,7 +203,8 @@ fn a_panic_in_the_clock_writes_nothing_and_leaves_the_store_usable() {
             let replayed =
                 thread::scope(|scope| scope.spawn(|| done(&*store, write(&ids[1])).replayed).join().unwrap());
             assert!(!replayed, "{}", home.name());
-            let head = block_on(store.watch(Position(0))).unwrap();
+            let head = block_on(store.read(Position(0), 1_000)).unwrap().head;
+            assert_eq!(head, block_on(store.watch(Position(0))).unwrap(), "{}", home.name());
             assert_eq!(head, block_on(store.health()).unwrap().head, "{}", home.name());
         }
         assert_eq!(block_on(store.health()).unwrap().commits, 10, "{}", home.name());

@@ -38,6 +38,7 @@ const LIMITS: StoreLimits = StoreLimits {
     group_max: 3,
     group_bytes_max: 1 << 20,
     queue_max: 1_024,
+    wait_max: core::time::Duration::from_secs(30),
     ask_keys_max: 1_024,
     page_max: 1_000,
 };
@@ -73,11 +74,12 @@ fn run(cases: u32, home: impl Fn() -> Home) {
 }
 
 /// Everything that may be said of a change.
-const SAID: [&str; 16] = [
+const SAID: [&str; 17] = [
     "Done",
     "Replayed",
     "Invalid",
     "KeyReused",
+    "GivenUp",
     "FenceStale",
     "Conflict",
     "CounterExists",
@@ -165,4 +167,10 @@ fn memory_does_what_the_model_does() {
 #[test]
 fn sqlite_does_what_the_model_does() {
     run(100, Home::sqlite);
+}
+
+#[cfg(all(feature = "conformance", feature = "servers"))]
+#[test]
+fn postgres_does_what_the_model_does() {
+    run(100, Home::postgres);
 }

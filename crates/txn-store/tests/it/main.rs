@@ -19,5 +19,7 @@ mod conformance;
 mod histories;
 #[cfg(feature = "memory")]
 mod model;
+#[cfg(all(feature = "memory", feature = "conformance", feature = "servers"))]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -9,7 +9,7 @@ use txn_change::{
     Add, Change, ChangeId, Class, Condition, Counter, Entry, Expect, FactId, FenceName, Guard, Invalid, Key, Label,
     Lanes, Limits, Opening, Record, Refusal, Status, Stored, Tenant, Timestamp, Unit,
 };
-use txn_store::{LogItem, Position};
+use txn_store::Recorded;
 
 /// What the model says of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) enum Said {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Model {
     pub(crate) houses: BTreeMap<Tenant, House>,
-    pub(crate) log: Vec<LogItem>,
+    pub(crate) log: Vec<Recorded>,
     /// In the order of commit, with the entries of each.
     pub(crate) commits: Vec<(Tenant, ChangeId, Vec<Entry>)>,
 }
@@ -106,7 +106,7 @@ impl Model {
         self.houses.get(tenant).cloned().unwrap_or_default()
     }
 
-    pub(crate) fn fact(&self, tenant: &Tenant, id: &FactId) -> Option<LogItem> {
+    pub(crate) fn fact(&self, tenant: &Tenant, id: &FactId) -> Option<Recorded> {
         self.log.iter().find(|item| item.tenant == *tenant && item.event.id.as_ref() == Some(id)).cloned()
     }
 
@@ -120,15 +120,16 @@ impl Model {
             if stored.fingerprint == change.fingerprint {
                 return Said::Done { stored: stored.clone(), replayed: true };
             }
-            return Said::Refused(Refusal::KeyReused { id: change.id.clone() });
+            let id = change.id.clone();
+            let is_given_up = stored.fingerprint.0 == [0; 32];
+            return Said::Refused(if is_given_up { Refusal::GivenUp { id } } else { Refusal::KeyReused { id } });
         }
         match self.attempt(tenant, house, change, now) {
             Err(refusal) => Said::Refused(refusal),
             Ok((house, stored, entries)) => {
                 self.houses.insert(tenant.clone(), house);
                 for event in &change.append {
-                    self.log.push(LogItem {
-                        position: Position(self.log.len() as u64 + 1),
+                    self.log.push(Recorded {
                         tenant: tenant.clone(),
                         change: change.id.clone(),
                         recorded_at: now,
@@ -165,7 +166,7 @@ impl Model {
             recorded_at: now,
             entries: entries.len() as u32,
             events: change.append.len() as u32,
-            digest: txn_change::digest(&change.id, now, &entries, &change.append),
+            digest: txn_change::digest(&change.id, change.fingerprint, &change.answer, now, &entries, &change.append),
         };
         house.answers.insert(change.id.clone(), stored.clone());
         Ok((house, stored, entries))

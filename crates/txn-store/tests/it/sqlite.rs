@@ -506,3 +506,23 @@ fn what_another_connection_writes_is_seen_by_the_next_commit() {
     let Found::Counter(_, counter) = &found[0] else { panic!("{found:?}") };
     assert_eq!(counter.lanes.0[0], 101);
 }
+
+/// The writer remembers the head of the chain too. It goes on from the link that is stored, and what lost its link is named.
+#[test]
+fn the_chain_goes_on_from_the_link_that_is_stored() {
+    let (_folder, path) = place();
+    let store = Sqlite::open(&path).unwrap();
+    let first = done(&store, whole("a")).head;
+    assert_eq!(done(&store, whole("b")).head.number, 2);
+    shell(&path, "DELETE FROM link WHERE number = 2");
+    let orphans = |rows: &[Row]| rows.iter().filter(|row| matches!(row, Row::Orphan { .. })).count();
+    assert_eq!(orphans(&export(&store)), 1, "the second commit stands behind the last link");
+    assert_eq!(block_on(store.health()).unwrap().chain, first);
+    let again = done(&store, whole("c")).head;
+    assert_eq!((again.number, block_on(store.health()).unwrap().chain), (2, again));
+    drop(store);
+    let store = Sqlite::open(&path).unwrap();
+    assert_eq!(block_on(store.health()).unwrap().chain, again);
+    assert_eq!(done(&store, whole("c")).head, again, "a replay states the head");
+    assert_eq!(done(&store, whole("d")).head.number, 3);
+}

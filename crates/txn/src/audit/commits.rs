@@ -1,7 +1,7 @@
-//! Changes: whole, unedited, in order, and answered by what they did.
+//! Changes: whole, unedited, and answered by what they did.
 
-use txn_change::{ChangeId, Entry, Event, Stored, Timestamp, digest};
-use txn_store::LogItem;
+use txn_change::{ChangeId, Entry, Event, Stored, digest};
+use txn_store::Recorded;
 
 use super::{
     report::{Findings, Rule},
@@ -13,25 +13,17 @@ pub(super) struct Commit {
     pub(super) id: ChangeId,
     pub(super) stored: Stored,
     pub(super) entries: Vec<Entry>,
-    pub(super) events: Vec<LogItem>,
-}
-
-/// How far the log has been read: one for all tenants.
-#[derive(Default)]
-pub(super) struct Log {
-    position: Option<u64>,
-    recorded_at: Option<Timestamp>,
+    pub(super) events: Vec<Recorded>,
 }
 
 /// Checks one change, and enters it into the tenant's books.
-pub(super) fn commit(log: &mut Log, books: &mut Books, findings: &mut Findings<'_>, commit: Commit) {
+pub(super) fn commit(books: &mut Books, findings: &mut Findings<'_>, commit: Commit) {
     let Commit { id, stored, entries, events } = commit;
     let report = &mut *findings.report;
     report.commits = report.commits.saturating_add(1);
     report.entries = report.entries.saturating_add(entries.len() as u64);
     report.events = report.events.saturating_add(events.len() as u64);
 
-    order(log, findings, &id, &stored, &events);
     let whole = (stored.entries as usize, stored.events as usize) == (entries.len(), events.len());
     if !whole {
         let expected = format_args!("{} entries and {} events", stored.entries, stored.events);
@@ -43,34 +35,21 @@ pub(super) fn commit(log: &mut Log, books: &mut Books, findings: &mut Findings<'
         let expected = format_args!("change {id} at {}", stored.recorded_at);
         findings.add(Rule::EventOfChange, subject, expected, format_args!("{} at {}", entry.change, entry.recorded_at));
     }
+    for (index, item) in events.iter().enumerate() {
+        if findings.tenant != Some(&item.tenant) || item.change != id || item.recorded_at != stored.recorded_at {
+            let tenant = findings.tenant.map_or("", |tenant| tenant.as_str());
+            let expected = format!("tenant {tenant}, change {id}, {}", stored.recorded_at);
+            let found = format_args!("tenant {}, change {}, {}", item.tenant, item.change, item.recorded_at);
+            findings.add(Rule::EventOfChange, format_args!("event {index} of change {id}"), expected, found);
+        }
+    }
     let events: Vec<Event> = events.into_iter().map(|item| item.event).collect();
-    if whole && digest(&id, stored.recorded_at, &entries, &events) != stored.digest {
+    let Stored { fingerprint, answer, recorded_at, .. } = &stored;
+    if whole && digest(&id, *fingerprint, answer, *recorded_at, &entries, &events) != stored.digest {
         let subject = format_args!("change {id}");
         findings.add(Rule::ChangeUnedited, subject, "the stored digest", "another over what is stored now");
     }
     books.counters.entries(findings, &id, &entries);
     events.iter().for_each(|event| books.event(findings, event));
     books.answer(findings, &id, &stored.answer, &events);
-}
-
-fn order(log: &mut Log, findings: &mut Findings<'_>, id: &ChangeId, stored: &Stored, events: &[LogItem]) {
-    if let Some(before) = log.recorded_at.filter(|before| *before > stored.recorded_at) {
-        let subject = format_args!("change {id}");
-        findings.add(Rule::ChangesInOrder, subject, format_args!("{before} or later"), stored.recorded_at);
-    }
-    log.recorded_at = Some(stored.recorded_at);
-    for item in events {
-        let position = item.position.0;
-        if let Some(before) = log.position.filter(|before| *before >= position) {
-            let subject = format_args!("event at position {position} of change {id}");
-            findings.add(Rule::LogInOrder, subject, format_args!("a position behind {before}"), position);
-        }
-        log.position = Some(position);
-        if findings.tenant != Some(&item.tenant) || item.change != *id || item.recorded_at != stored.recorded_at {
-            let tenant = findings.tenant.map_or("", |tenant| tenant.as_str());
-            let expected = format!("tenant {tenant}, change {id}, {}", stored.recorded_at);
-            let found = format_args!("tenant {}, change {}, {}", item.tenant, item.change, item.recorded_at);
-            findings.add(Rule::EventOfChange, format_args!("event at position {position}"), expected, found);
-        }
-    }
 }

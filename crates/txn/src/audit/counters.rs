@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use txn_change::{ChangeId, Counter, Entry, Key, Lanes, Opening, Segment};
+use txn_change::{ChangeId, Counter, Entry, Key, Lanes, Opening, Segment, Timestamp};
 use txn_core::{
     inventory::{self, STOCK_KIND},
     ledger::LEDGER_KIND,
@@ -14,6 +14,7 @@ use super::report::{Findings, Rule};
 #[derive(Default)]
 pub(super) struct Fold {
     sequence: u64,
+    recorded_at: Option<Timestamp>,
     pub(super) lanes: Lanes,
     /// What the facts about it add up to; kept for our own kinds.
     pub(super) facts: Lanes,
@@ -73,7 +74,12 @@ impl Counters {
             let expected = format_args!("{:?} and {:?}", fold.lanes.0, entry.delta.0);
             findings.add(Rule::EntriesAdd, subject, expected, format_args!("{:?}", entry.after.0));
         }
+        if let Some(before) = fold.recorded_at.filter(|before| *before > entry.recorded_at) {
+            let subject = format_args!("entry {} of {}", entry.sequence, entry.counter);
+            findings.add(Rule::EntriesInTime, subject, format_args!("{before} or later"), entry.recorded_at);
+        }
         // Go on from what is stored: one damaged entry is named once.
+        fold.recorded_at = Some(entry.recorded_at);
         fold.sequence = entry.sequence;
         fold.lanes = entry.after;
         fold.was_short |= entry.short;

@@ -4,7 +4,8 @@
 //!
 //! | file | what must hold |
 //! |---|---|
-//! | `commits` | a change has its entries and events, unedited (by its digest), in the order of the log and of time; answers fit |
+//! | `chain` | every link of the chain holds the changes that it was made of; no link is missing; the log grows with them |
+//! | `commits` | a change has its entries and events, and nothing of it was edited (by its digest); answers fit |
 //! | `counters` | entries are gapless and add up; a counter is its last entry; lanes and guards; conservation in every committed state |
 //! | `ledger` | balances are the sum of the transfers; holds of money are their transfers; accounts have balances |
 //! | `stock` | stock is the sum of its movements; holds are their movements, and what they promise is what is reserved |
@@ -15,8 +16,9 @@
 //!
 //! Memory grows with orders (and their lines), payments, returns, holds and counters, not with entries, events or bodies.
 //!
-//! *Not* noticed: what leaves no trace outside the row itself, such as the fingerprint of a change, the token of a fence, the status of a counter, a tenant's name,
-//! or a change without entries and events that was removed; and a store that was rewritten as a whole, digests included.
+//! *Not* noticed by [`verify`]: what leaves no trace outside the row itself, such as the token of a fence, the status of a counter or a host's own record; an end of the
+//! chain that was cut off with everything that it did; and a store that was rewritten as a whole, digests and links included. [`verify_since`] notices the last two, for all
+//! that was chained up to the link that a host kept.
 //!
 //! ```
 //! # #[cfg(feature = "memory")] {
@@ -37,6 +39,7 @@
 //! ```
 
 mod answers;
+mod chain;
 mod commits;
 mod counters;
 mod holds;
@@ -51,10 +54,10 @@ mod timers;
 
 use std::collections::BTreeMap;
 
-use txn_change::Tenant;
+use txn_change::{Link, Tenant};
 use txn_store::{Error, Row, StoreAdmin};
 
-use commits::Log;
+use chain::{Chain, Linked};
 use report::Findings;
 pub use report::{Report, Rule, VIOLATIONS_MAX, Violation};
 use tenant::Books;
@@ -67,7 +70,37 @@ const PAGE: usize = 512;
 /// # Errors
 /// When the store cannot be read. What can be read and is wrong is in the report.
 pub async fn verify(store: &dyn StoreAdmin) -> Result<Report, Error> {
-    let mut audit = Audit::default();
+    read(store, None).await
+}
+
+/// As [`verify`]; names as well when the chain does not hold a link that was kept, from [`txn_store::Receipt::head`], [`txn_store::Health::chain`] or [`Report::chain`]: then
+/// the end of the store was cut off since, or what stands before the link was rewritten.
+///
+/// ```
+/// # #[cfg(feature = "memory")] {
+/// use txn::{audit, change::Link, store::{memory::Memory, StoreAdmin}};
+///
+/// # pollster::block_on(async {
+/// let store = Memory::new();
+/// let kept = store.health().await?.chain;
+/// assert!(audit::verify_since(&store, kept).await?.is_clean());
+///
+/// let of_another = Link { number: 7, hash: [1; 32] };
+/// let report = audit::verify_since(&store, of_another).await?;
+/// assert_eq!(report.violations[0].rule, audit::Rule::ChainKept);
+/// # Ok::<(), txn::store::Error>(())
+/// # }).unwrap();
+/// # }
+/// ```
+///
+/// # Errors
+/// As [`verify`].
+pub async fn verify_since(store: &dyn StoreAdmin, kept: Link) -> Result<Report, Error> {
+    read(store, Some(kept)).await
+}
+
+async fn read(store: &dyn StoreAdmin, kept: Option<Link>) -> Result<Report, Error> {
+    let mut audit = Audit { chain: Chain::with(kept), ..Audit::default() };
     let mut export = store.export().await?;
     loop {
         let rows = export.next(PAGE).await?;
@@ -82,18 +115,23 @@ pub async fn verify(store: &dyn StoreAdmin) -> Result<Report, Error> {
 #[derive(Default)]
 struct Audit {
     report: Report,
-    log: Log,
+    chain: Chain,
     tenants: BTreeMap<Tenant, Books>,
 }
 
 impl Audit {
     fn row(&mut self, row: Row) {
-        let Self { report, log, tenants } = self;
+        let Self { report, chain, tenants } = self;
         let tenant = match &row {
             Row::Commit { tenant, .. } | Row::Counter { tenant, .. } | Row::Record { tenant, .. } => tenant.clone(),
             Row::Orphan { what } => {
                 let mut findings = Findings { report, tenant: None };
                 findings.add(Rule::RowsFit, what, "it to fit", "that it does not");
+                return;
+            }
+            &Row::Link { link, changes, events, position } => {
+                let linked = Linked { link, changes, events, position };
+                chain.link(&mut Findings { report, tenant: None }, &linked);
                 return;
             }
             // A kind of row that this build does not know cannot be judged by it.
@@ -107,7 +145,8 @@ impl Audit {
         match row {
             Row::Commit { id, stored, entries, events, .. } => {
                 let commit = commits::Commit { id, stored, entries, events };
-                commits::commit(log, books, &mut findings, commit);
+                chain.change(&tenant, &commit.id, &commit.stored);
+                commits::commit(books, &mut findings, commit);
             }
             Row::Counter { key, counter, .. } => {
                 findings.report.counters = findings.report.counters.saturating_add(1);
@@ -122,7 +161,8 @@ impl Audit {
     }
 
     fn finish(self) -> Report {
-        let Self { mut report, tenants, .. } = self;
+        let Self { mut report, chain, tenants } = self;
+        chain.close(&mut Findings { report: &mut report, tenant: None });
         for (tenant, books) in tenants {
             report.tenants = report.tenants.saturating_add(1);
             books.close(&mut Findings { report: &mut report, tenant: Some(&tenant) });

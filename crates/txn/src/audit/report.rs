@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use txn_change::Tenant;
+use txn_change::{Link, Tenant};
 
 macro_rules! rules {
     ($($name:ident => $sentence:literal;)*) => {
@@ -31,12 +31,17 @@ macro_rules! rules {
 rules! {
     RowsFit => "every stored row fits the others and can be read";
     ChangeWhole => "a change has all of its entries and events";
-    ChangeUnedited => "the entries and events of a change are those that it was committed with";
-    ChangesInOrder => "the time of commit never goes backwards";
-    LogInOrder => "events stand in the log in the order of their changes";
+    ChangeUnedited => "the command, answer, entries and events of a change are those that it was committed with";
+    ChainGapless => "the links of the chain are numbered from 1 without gaps";
+    LinkWhole => "a link holds the changes that it was made of, no fewer and no more";
+    LinkUnedited => "the hash of a link is that over its changes, in order, and the link before";
+    LinkCounts => "a link states how many changes and events it holds";
+    ChainKept => "the chain holds the link that was kept";
+    LogInOrder => "with every link the log grows by its events at least";
     EventOfChange => "an entry or event carries the tenant, id and time of its change";
     AnswerTrue => "an answer says what its change did";
     EntriesGapless => "the entries of a counter are numbered from 1 without gaps";
+    EntriesInTime => "the entries of a counter never go back in the time of commit";
     EntriesAdd => "an entry's lanes are those before it and what it added";
     CounterExists => "a counter with entries exists";
     CounterIsLastEntry => "a counter stands where its last entry left it";
@@ -119,6 +124,10 @@ pub struct Report {
     pub records: u64,
     /// Tenants seen.
     pub tenants: u64,
+    /// The last link of the chain.
+    pub chain: Link,
+    /// Changes behind it: committed, and not yet in the chain.
+    pub unchained: u64,
     /// The first [`VIOLATIONS_MAX`] violations.
     pub violations: Vec<Violation>,
     /// How many there are in all.

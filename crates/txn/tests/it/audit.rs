@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use txn::{
     Tenant,
     audit::{self, Report, Rule, VIOLATIONS_MAX},
-    change::{Body, Counter, Entry, Event, Key, Record, Stored, Timestamp, digest},
+    change::{Body, Counter, Entry, Event, GroupDigest, Key, Link, Record, Stored, Timestamp, digest},
     store::{
-        Ask, Commit, Cursor, Error, Export, Health, LogItem, LogPage, ManualClock, Outcome, Page, Position, Query, Row,
-        Snapshot, Store, StoreAdmin, StoreLimits, memory::Memory,
+        Ask, Commit, Cursor, Error, Export, Health, LogPage, ManualClock, Outcome, Page, Position, Query, Recorded,
+        Row, Snapshot, Store, StoreAdmin, StoreLimits, memory::Memory,
     },
 };
 
@@ -97,7 +97,7 @@ type Edit = fn(&mut Rows);
 
 /// The rows of the shop, to be edited by name.
 impl Rows {
-    fn commits(&mut self) -> impl Iterator<Item = (&mut Stored, &mut Vec<Entry>, &mut Vec<LogItem>)> {
+    fn commits(&mut self) -> impl Iterator<Item = (&mut Stored, &mut Vec<Entry>, &mut Vec<Recorded>)> {
         self.0.iter_mut().filter_map(|row| match row {
             Row::Commit { tenant, stored, entries, events, .. } if **tenant == *scenario::SHOP => {
                 Some((stored, entries, events))
@@ -113,9 +113,30 @@ impl Rows {
                 let plain: Vec<Event> = events.iter().map(|item| item.event.clone()).collect();
                 stored.entries = u32::try_from(entries.len()).unwrap();
                 stored.events = u32::try_from(events.len()).unwrap();
-                stored.digest = digest(id, stored.recorded_at, entries, &plain);
+                stored.digest = digest(id, stored.fingerprint, &stored.answer, stored.recorded_at, entries, &plain);
             }
         }
+        let (mut chain, mut group, mut log) = (Link::START, GroupDigest::default(), 0);
+        for row in &mut self.0 {
+            match row {
+                Row::Commit { tenant, id, stored, .. } => group.add(tenant, id, &stored.digest, stored.events),
+                Row::Link { link, changes, events, position } => {
+                    let group = std::mem::take(&mut group).finish();
+                    (*changes, *events) = (group.changes, group.events);
+                    log += group.events;
+                    chain = chain.next(&group);
+                    (*link, *position) = (chain, Position(log));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The link of that number, and where it stands.
+    fn link(&mut self, wanted: u64) -> (usize, &mut Row) {
+        let is_it = |row: &Row| matches!(row, Row::Link { link, .. } if link.number == wanted);
+        let place = self.0.iter().position(is_it).unwrap();
+        (place, &mut self.0[place])
     }
 
     fn entries(&mut self, counter: &str) -> &mut Vec<Entry> {
@@ -193,14 +214,41 @@ const DAMAGES: &[(Rule, &str, Edit)] = &[
         let body = &mut placed.unwrap().event.body;
         *body = replaced(body, "ann", "ANN");
     }),
-    (Rule::ChangesInOrder, "shop: change", |rows| {
-        rows.commits().last().unwrap().0.recorded_at = Timestamp::EPOCH;
+    (Rule::ChangeUnedited, "shop: change order.place/o-1", |rows| {
+        let answer = |stored: &&mut Stored| text(&stored.answer).contains(r#""order":"o-1""#);
+        rows.commits().map(|(stored, ..)| stored).find(answer).unwrap().fingerprint.0[31] ^= 1;
+    }),
+    (Rule::ChainGapless, "link 8: the links of the chain are numbered from 1 without gaps: expected link 7", |rows| {
+        let (place, _) = rows.link(7);
+        drop(rows.0.remove(place));
+    }),
+    (Rule::LinkWhole, "link 7: a link holds the changes that it was made of", |rows| {
+        let (place, _) = rows.link(7);
+        drop(rows.0.remove(place - 1));
+    }),
+    (Rule::LinkUnedited, "link 7: the hash of a link", |rows| {
+        if let (_, Row::Link { link, .. }) = rows.link(7) {
+            link.hash[0] ^= 1;
+        }
+    }),
+    (Rule::LinkCounts, "link 7: a link states how many changes and events it holds: expected 1 and", |rows| {
+        if let (_, Row::Link { changes, .. }) = rows.link(7) {
+            *changes += 1;
+        }
+    }),
+    (Rule::LogInOrder, "link 7: with every link the log grows by its events at least", |rows| {
+        if let (_, Row::Link { position, .. }) = rows.link(7) {
+            *position = Position(1);
+        }
+    }),
+    (Rule::EntriesInTime, "shop: entry", |rows| {
+        let (stored, entries, events) = rows.commits().filter(|(_, entries, _)| !entries.is_empty()).last().unwrap();
+        stored.recorded_at = Timestamp::EPOCH;
+        entries.iter_mut().for_each(|entry| entry.recorded_at = Timestamp::EPOCH);
+        events.iter_mut().for_each(|event| event.recorded_at = Timestamp::EPOCH);
         rows.seal();
     }),
-    (Rule::LogInOrder, "shop: event at position 1", |rows| {
-        rows.commits().filter(|(_, _, events)| !events.is_empty()).nth(3).unwrap().2[0].position = Position(1);
-    }),
-    (Rule::EventOfChange, "shop: event at position", |rows| {
+    (Rule::EventOfChange, "shop: event 0 of change", |rows| {
         rows.commits().filter(|(_, _, events)| !events.is_empty()).nth(3).unwrap().2[0].tenant = Tenant::default();
     }),
     (Rule::AnswerTrue, "shop: the answer of change order.place/o-1", |rows| {
@@ -308,7 +356,8 @@ fn every_rule_notices_what_breaks_it() {
         );
         assert_eq!(report.violations_total, report.violations.len() as u64);
     }
-    let untried = Rule::ALL.iter().find(|rule| DAMAGES.iter().all(|(tried, ..)| tried != *rule));
+    let tried = |rule: &Rule| *rule == Rule::ChainKept || DAMAGES.iter().any(|(tried, ..)| tried == rule);
+    let untried = Rule::ALL.iter().find(|rule| !tried(rule));
     assert_eq!(untried, None, "no damage breaks this rule");
 }
 
@@ -319,4 +368,100 @@ fn a_report_keeps_so_many_violations_and_counts_the_rest() {
     let report = verify(&EditedStore { store, edit });
     assert_eq!((report.violations.len(), report.violations_total), (VIOLATIONS_MAX, VIOLATIONS_MAX as u64 + 1));
     assert!(!report.is_clean());
+}
+
+/// What each damage to the chain alone is called, in full: one damage is named once.
+#[test]
+fn one_damage_to_the_chain_is_named_once() {
+    let (store, clock) = memory();
+    scenario::play(Arc::clone(&store) as _, &clock, &|_| {});
+    let edits: &[(&str, Edit, &[&str])] = &[
+        ("an edited hash", |rows| link(rows, 7).0.hash = [7; 32], &["link 7: the hash of a link is"]),
+        ("the first hash", |rows| link(rows, 1).0.hash = [7; 32], &["link 1: the hash of a link is"]),
+        ("an edited count", |rows| *link(rows, 7).1 += 2, &["link 7: a link states how many changes"]),
+        (
+            "a removed link",
+            |rows| {
+                let (place, _) = rows.link(7);
+                drop(rows.0.remove(place));
+            },
+            &["link 8: the links of the chain are numbered from 1 without gaps: expected link 7, found 8"],
+        ),
+        (
+            "two swapped links",
+            |rows| {
+                let (a, b) = (rows.link(7).0, rows.link(8).0);
+                rows.0.swap(a, b);
+            },
+            &[
+                "link 7: the links of the chain are numbered from 1 without gaps: expected link 9, found 7",
+                "link 8: the links of the chain are numbered from 1 without gaps: expected link 7, found 8",
+            ],
+        ),
+        (
+            "two swapped hashes",
+            |rows| {
+                let (a, b) = (link(rows, 7).0.hash, link(rows, 8).0.hash);
+                (link(rows, 7).0.hash, link(rows, 8).0.hash) = (b, a);
+            },
+            &["link 7: the hash of a link is", "link 8: the hash of a link is"],
+        ),
+        (
+            "a change moved to the link before",
+            |rows| {
+                let a = rows.link(7).0;
+                rows.0.swap(a, a + 1);
+            },
+            &[
+                "link 7: a link holds the changes that it was made of, no fewer and no more: expected 1 changes",
+                "link 8: a link holds the changes that it was made of, no fewer and no more: expected 1 changes",
+            ],
+        ),
+    ];
+    for (what, edit, expected) in edits {
+        let found = verify(&EditedStore { store: Arc::clone(&store), edit: *edit }).violations;
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let is_said = found.len() == expected.len() && found.iter().zip(*expected).all(|(f, e)| f.starts_with(e));
+        assert!(is_said, "{what}: {found:#?}");
+    }
+}
+
+fn link(rows: &mut Rows, number: u64) -> (&mut Link, &mut u64) {
+    match rows.link(number) {
+        (_, Row::Link { link, changes, .. }) => (link, changes),
+        _ => unreachable!("a link was looked for"),
+    }
+}
+
+/// A link that was kept tells what nothing else can: that the end was cut off, or everything written anew.
+#[test]
+fn a_kept_link_shows_that_the_chain_was_cut_or_rewritten() {
+    let (store, clock) = memory();
+    scenario::play(Arc::clone(&store) as _, &clock, &|_| {});
+    let whole = verify(&*store);
+    let health = pollster::block_on(store.health()).unwrap();
+    assert_eq!((whole.chain, whole.unchained), (health.chain, 0));
+    let since = |edit: Edit, kept: Link| {
+        let edited = EditedStore { store: Arc::clone(&store), edit };
+        let report = pollster::block_on(audit::verify_since(&edited, kept)).unwrap();
+        report.violations.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for kept in [Link::START, whole.chain] {
+        assert_eq!(since(|_| {}, kept), Vec::<String>::new());
+    }
+    // The last commit and its link are gone, and whatever they wrote: a note of the host's, which nothing else speaks of.
+    let cut: Edit = |rows| {
+        let last = rows.0.iter().rposition(|row| matches!(row, Row::Link { .. })).unwrap();
+        rows.0.drain(last - 1..=last);
+    };
+    let named = since(cut, whole.chain);
+    let expected = format!("link {}: the chain holds the link that was kept: expected ", whole.chain.number);
+    assert!(named.iter().any(|found| found.starts_with(&expected) && found.contains("found none")), "{named:#?}");
+    let rewritten: Edit = |rows| {
+        rows.commits().last().unwrap().0.fingerprint.0[0] ^= 1;
+        rows.seal();
+    };
+    assert_eq!(since(rewritten, Link::START), Vec::<String>::new());
+    let named = since(rewritten, whole.chain);
+    assert!(matches!(&named[..], [one] if one.starts_with(&expected) && one.contains("found another")), "{named:#?}");
 }

@@ -4,8 +4,10 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use rusqlite::Connection;
 use txn::{
-    audit::{self, Report},
-    store::{ManualClock, sqlite::Sqlite},
+    Tenant,
+    audit::{self, Report, Rule},
+    change::{Body, Change, ChangeId, Event, Fingerprint, Key, Kind, Link},
+    store::{Commit, ManualClock, Outcome, Store, sqlite::Sqlite},
 };
 
 use crate::scenario;
@@ -37,7 +39,7 @@ const DAMAGES: &[Damage] = &[
         "an amount in a transfer",
         "UPDATE event SET body = edit(body, 100.00, 900.00) WHERE fact = 'transfer/t-1'",
         Names(
-            "shop: change ledger.transfer/t-1: the entries and events of a change are those that it was committed with",
+            "shop: change ledger.transfer/t-1: the command, answer, entries and events of a change are those that it was committed with",
         ),
     ),
     damage(
@@ -76,14 +78,14 @@ const DAMAGES: &[Damage] = &[
         "entry",
         "an edited entry",
         "UPDATE entry SET d1 = d1 + 1, a1 = a1 + 1 WHERE no = (SELECT max(no) FROM entry WHERE d1 > 0)",
-        Names(": the entries and events of a change are those that it was committed with"),
+        Names(": the command, answer, entries and events of a change are those that it was committed with"),
     ),
     damage(
         "entry",
         "a back-dated entry",
         "UPDATE entry SET effective_at = effective_at - 1 WHERE no = 1",
         Names(
-            "shop: change stock.receive/m-1: the entries and events of a change are those that it was committed with",
+            "shop: change stock.receive/m-1: the command, answer, entries and events of a change are those that it was committed with",
         ),
     ),
     damage(
@@ -187,13 +189,102 @@ const DAMAGES: &[Damage] = &[
         "change",
         "a time",
         "UPDATE change SET recorded_at = recorded_at + 1 WHERE tenant = SHOP AND id = 'order.place/o-1'",
-        Names("shop: change order.place/o-1: the entries and events of a change are those that it was committed with"),
+        Names(
+            "shop: change order.place/o-1: the command, answer, entries and events of a change are those that it was committed with",
+        ),
     ),
     damage(
         "change",
         "a fingerprint",
         "UPDATE change SET fingerprint = zeroblob(32) WHERE tenant = SHOP AND id = 'order.place/o-1'",
-        Nothing,
+        Names(
+            "shop: change order.place/o-1: the command, answer, entries and events of a change are those that it was committed with",
+        ),
+    ),
+    damage(
+        "change",
+        "an answer that no other row contradicts",
+        "UPDATE change SET answer = edit(answer, o-1, o-9) WHERE tenant = SHOP AND id = 'order.place/o-1'",
+        Names(
+            "shop: change order.place/o-1: the command, answer, entries and events of a change are those that it was committed with",
+        ),
+    ),
+    damage(
+        "change",
+        "a change that left nothing but itself, removed",
+        "DELETE FROM change WHERE tenant = SHOP AND id = 'alone/2'",
+        Names(
+            "a link holds the changes that it was made of, no fewer and no more: expected 1 changes and 0 events, found 0 and 0",
+        ),
+    ),
+    damage(
+        "change",
+        "a change removed with everything of it",
+        "DELETE FROM record WHERE type = 'alone'; DELETE FROM event WHERE type = 'alone'; \
+         DELETE FROM change WHERE tenant = SHOP AND id = 'alone/1'",
+        Names(
+            "a link holds the changes that it was made of, no fewer and no more: expected 1 changes and 1 events, found 0 and 0",
+        ),
+    ),
+    damage(
+        "change",
+        "two changes, swapped with everything of them",
+        "CREATE TEMP TABLE pair AS SELECT n FROM change WHERE tenant = SHOP AND id IN ('alone/2', 'alone/3'); \
+         UPDATE change SET n = -n WHERE n IN (SELECT n FROM pair); \
+         UPDATE change SET n = (SELECT p.n FROM pair p WHERE p.n <> -change.n) WHERE n < 0; \
+         DROP TABLE pair",
+        Names("the hash of a link is that over its changes, in order, and the link before"),
+    ),
+    damage(
+        "event",
+        "two events of different changes, in each other's places",
+        "CREATE TEMP TABLE pair AS SELECT position FROM event WHERE type = 'stock.moved' ORDER BY position LIMIT 2; \
+         UPDATE event SET position = -position WHERE position IN (SELECT position FROM pair); \
+         UPDATE event SET position = (SELECT p.position FROM pair p WHERE p.position <> -event.position) WHERE position < 0; \
+         DROP TABLE pair",
+        Names("every stored row fits the others and can be read"),
+    ),
+    damage(
+        "link",
+        "a removed link",
+        "DELETE FROM link WHERE number = 7",
+        Names("link 8: the links of the chain are numbered from 1 without gaps: expected link 7, found 8"),
+    ),
+    damage(
+        "link",
+        "the last link removed",
+        "DELETE FROM link WHERE number = (SELECT max(number) FROM link)",
+        Names("it stands behind the last link, which is that of change"),
+    ),
+    damage(
+        "link",
+        "an edited hash",
+        "UPDATE link SET hash = zeroblob(32) WHERE number = 7",
+        Names("link 7: the hash of a link is that over its changes, in order, and the link before"),
+    ),
+    damage(
+        "link",
+        "an edited count",
+        "UPDATE link SET changes = changes + 1 WHERE number = 7",
+        Names("link 7: a link states how many changes and events it holds: expected 1 and "),
+    ),
+    damage(
+        "link",
+        "an edited position",
+        "UPDATE link SET position = 0 WHERE number = 20",
+        Names("link 20: with every link the log grows by its events at least: expected the log to end at "),
+    ),
+    damage(
+        "link",
+        "a change moved to the group before",
+        "UPDATE link SET n = n + 1 WHERE number = 7",
+        Names("link 7: a link holds the changes that it was made of, no fewer and no more: expected 1 changes"),
+    ),
+    damage(
+        "link",
+        "two links, swapped",
+        "UPDATE link SET n = -n WHERE number IN (7, 8); UPDATE link SET n = CASE number WHEN 7 THEN 8 ELSE 7 END WHERE n < 0",
+        Names("link 7: the links of the chain are numbered from 1 without gaps: expected link 9, found 7"),
     ),
     damage(
         "class",
@@ -203,7 +294,12 @@ const DAMAGES: &[Damage] = &[
     ),
     damage("class", "deleted classes", "DELETE FROM class", Names("every stored row fits the others and can be read")),
     damage("tenant", "a deleted tenant", "DELETE FROM tenant WHERE name = 'shop'", Names("there is no tenant 1")),
-    damage("tenant", "a renamed tenant", "UPDATE tenant SET name = 'shoe' WHERE name = 'shop'", Nothing),
+    damage(
+        "tenant",
+        "a renamed tenant",
+        "UPDATE tenant SET name = 'shoe' WHERE name = 'shop'",
+        Names("link 1: the hash of a link is that over its changes, in order, and the link before"),
+    ),
     damage(
         "event_term",
         "the index of events",
@@ -244,9 +340,29 @@ fn shop(path: &Path) {
     let clock = Arc::new(ManualClock::at(scenario::start()));
     let store = Arc::new(Sqlite::options(path).clock(Arc::clone(&clock) as _).open().unwrap());
     scenario::play(Arc::clone(&store) as _, &clock, &|_| {});
+    // Changes that nothing else speaks of: their removal leaves no other trace.
+    alone(&*store, 1, |change| {
+        let body = || Body::raw("alone", 1, b"{}".to_vec());
+        let key = Key::of(Kind::new("alone").unwrap()).number(1).build();
+        change.insert(key, body(), vec![]).append(Event::new(body()))
+    });
+    for number in 2..=4 {
+        alone(&*store, number, |change| change);
+    }
     assert_eq!(Arc::strong_count(&store), 1);
 }
 
+fn alone(store: &dyn Store, number: u32, fill: impl Fn(Change) -> Change) -> Link {
+    let id = ChangeId::new(format!("alone/{number}")).unwrap();
+    let change = fill(Change::new(id, Fingerprint::of("alone", &number)));
+    let commit = Commit { tenant: Tenant::new(scenario::SHOP).unwrap(), change };
+    match pollster::block_on(store.commit(vec![commit])).pop() {
+        Some(Ok(Outcome::Done(receipt))) => receipt.head,
+        other => panic!("expected Done, found {other:?}"),
+    }
+}
+
+/// Case L31.
 #[test]
 fn one_damage_in_each_table_is_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -281,4 +397,36 @@ fn one_damage_in_each_table_is_named() {
     let tables: BTreeSet<String> = tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     let damaged: BTreeSet<String> = DAMAGES.iter().map(|damage| damage.table.to_owned()).collect();
     assert_eq!(tables, damaged, "a table without a damage, or the other way round");
+}
+
+/// Case L31. Who cuts the end off, with everything that it did, leaves a store that fits together: only a link that was kept elsewhere tells.
+#[test]
+fn a_cut_tail_is_named_against_a_link_that_was_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    shop(&path);
+    let store = Sqlite::open(&path).unwrap();
+    let before = pollster::block_on(audit::verify(&store)).unwrap().chain;
+    let kept = alone(&store, 5, |change| change);
+    drop(store);
+    let by_hand = Connection::open(&path).unwrap();
+    let cut = "DELETE FROM change WHERE n = (SELECT max(n) FROM change); \
+               DELETE FROM link WHERE number = (SELECT max(number) FROM link)";
+    by_hand.execute_batch(cut).unwrap();
+    drop(by_hand);
+    // The mark of the last commit says so too, until it is taken away.
+    assert!(Sqlite::open(&path).is_err());
+    std::fs::remove_file(folder.path().join("shop.db.lock")).unwrap();
+
+    let store = Sqlite::open(&path).unwrap();
+    assert!(pollster::block_on(audit::verify(&store)).unwrap().is_clean());
+    assert!(pollster::block_on(audit::verify_since(&store, before)).unwrap().is_clean());
+    let named = pollster::block_on(audit::verify_since(&store, kept)).unwrap().violations;
+    assert_eq!(named.iter().map(|found| found.rule).collect::<Vec<_>>(), [Rule::ChainKept]);
+    let found = named[0].to_string();
+    assert!(found.contains(&format!("found none, in a chain that ends with link {}", before.number)), "{found}");
+    // Written on, the chain comes to that number again, and by another way.
+    alone(&store, 6, |change| change);
+    let named = pollster::block_on(audit::verify_since(&store, kept)).unwrap().violations;
+    assert!(matches!(&named[..], [one] if one.to_string().contains("found another")), "{named:?}");
 }

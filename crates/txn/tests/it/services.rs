@@ -10,6 +10,7 @@ use std::{
 
 use txn::{
     Failure, InertGateway, Instruction, Rejection, Services, Ship, Tenant, Txn,
+    change::ChangeId,
     core::{
         id::{CustomerId, HoldId, LocationId, MovementId, OrderId, PaymentId, RefundId, Sku},
         inventory::{self, Demand, Extend, HoldState, Item, Receive, Reserve},
@@ -18,7 +19,7 @@ use txn::{
         payment::{self, PaymentState, RefundState},
         quantity::Quantity,
     },
-    store::{ManualClock, StoreAdmin, StoreLimits, memory::Memory, sqlite::Sqlite},
+    store::{ManualClock, Resolution, StoreAdmin, StoreLimits, memory::Memory, sqlite::Sqlite},
 };
 
 /// A shop on one backend, with its clock and gateway in hand.
@@ -125,6 +126,45 @@ fn a_double_click_is_one_order_and_another_body_under_its_id_a_conflict() {
         assert!(!other.to_string().contains("20.00"), "the first answer is not given away");
         let order = world.shop.orders().get(&OrderId::new("web-1").unwrap()).await.unwrap().unwrap();
         assert_eq!(order.total, usd("20.00"));
+    });
+}
+
+#[test]
+fn an_id_that_was_settled_as_not_done_is_given_up_and_one_that_was_done_gives_its_answer() {
+    on_both(async |world| {
+        world.stocked(10).await;
+        let scope = world.shop.scope();
+        let done = world.shop.orders().place(&place("web-1", 2)).await.unwrap();
+        let id = |name: &str| ChangeId::new(format!("order.place/{name}")).unwrap();
+        let Resolution::Done(resolved) = scope.resolve(&id("web-1")).await.unwrap() else { panic!("it was done") };
+        assert_eq!((&resolved.answer, resolved.recorded_at), (done.answer(), done.recorded_at()));
+
+        assert_eq!(scope.resolve(&id("web-2")).await.unwrap(), Resolution::NotDone);
+        for _ in 0..2 {
+            let late = world.shop.orders().place(&place("web-2", 2)).await.unwrap_err();
+            assert!(matches!(&late, Failure::GivenUp { id: given_up } if *given_up == id("web-2")), "{late}");
+            assert!(!late.is_retryable());
+        }
+        assert_eq!(world.shop.orders().get(&OrderId::new("web-2").unwrap()).await.unwrap(), None);
+        assert!(world.shop.orders().place(&place("web-1", 2)).await.unwrap().replayed());
+    });
+}
+
+/// A gateway's answer must find its way into the payment, even when somebody has given up the step's id.
+#[test]
+fn a_charge_whose_step_was_given_up_is_recorded_all_the_same() {
+    on_both(async |world| {
+        world.stocked(10).await;
+        let place = place("web-1", 1);
+        world.shop.orders().place(&place).await.unwrap();
+        world.shop.orders().reserve(&place.order, None).await.unwrap();
+        // The claim is the payment's second version, and its result is recorded under that.
+        let step = ChangeId::new("payment.result/web-1/2").unwrap();
+        assert_eq!(world.shop.scope().resolve(&step).await.unwrap(), Resolution::NotDone);
+        let payment = world.shop.payments().authorise(&place.payment).await.unwrap();
+        assert_eq!(payment.state, PaymentState::Authorised);
+        let late = ChangeId::new("payment.late/web-1/2").unwrap();
+        assert!(matches!(world.shop.scope().resolve(&late).await.unwrap(), Resolution::Done(_)));
     });
 }
 

@@ -109,7 +109,8 @@ impl Totals {
             let page = txn.store().read(after, PAGE).await.map_err(|error| error.to_string())?;
             let Some(last) = page.items.last() else { break };
             after = last.position;
-            let own = page.items.into_iter().filter(|item| item.tenant == *shop.scope().tenant());
+            let own =
+                page.items.into_iter().map(|item| item.recorded).filter(|item| item.tenant == *shop.scope().tenant());
             for item in own.filter(|item| item.event.body.type_name() == PaymentChanged::TYPE) {
                 let changed: PaymentChanged = item.event.body.read().map_err(|error| error.to_string())?;
                 let was_unanswered = unanswered.remove(&changed.payment);

@@ -26,7 +26,9 @@ use txn::{
         id::{HoldId, MovementId, OrderId, PaymentId},
         inventory::Receive,
     },
-    store::{Clock, ManualClock, StoreAdmin, StoreLimits, SystemClock, memory::Memory, sqlite::Sqlite},
+    store::{
+        Clock, ManualClock, StoreAdmin, StoreLimits, SystemClock, memory::Memory, postgres::Postgres, sqlite::Sqlite,
+    },
 };
 
 use crate::{open::StoreUrl, progress, replay::Seconds};
@@ -104,13 +106,18 @@ impl DemoStore {
     ///
     /// # Errors
     /// A line that says why it cannot be opened.
-    pub fn open(url: &StoreUrl) -> Result<Self, String> {
+    pub async fn open(url: &StoreUrl) -> Result<Self, String> {
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let store: Arc<dyn StoreAdmin> = match url {
             StoreUrl::Memory => Arc::new(Memory::with(Arc::clone(&clock) as _, StoreLimits::default())),
             StoreUrl::Sqlite(path) => {
                 let opened = Sqlite::options(path).clock(Arc::clone(&clock) as _).open();
                 Arc::new(opened.map_err(|error| format!("{}: {error}", path.display()))?)
+            }
+            StoreUrl::Postgres(url) => {
+                let options = Postgres::options(url).map_err(|error| error.to_string())?;
+                let opened = options.clock(Arc::clone(&clock) as _).open().await;
+                Arc::new(opened.map_err(|error| error.to_string())?)
             }
         };
         Ok(Self { store, clock })

@@ -15,8 +15,12 @@ fn run(store: &DemoStore, orders: u64, seed: u64) -> Demo {
     runtime.block_on(demo::run(store, Request::new(orders, seed).unwrap())).unwrap()
 }
 
+fn open(url: &StoreUrl) -> DemoStore {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(DemoStore::open(url)).unwrap()
+}
+
 fn memory() -> DemoStore {
-    DemoStore::open(&StoreUrl::Memory).unwrap()
+    open(&StoreUrl::Memory)
 }
 
 #[test]
@@ -77,9 +81,9 @@ fn memory_and_sqlite_come_to_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let url = StoreUrl::Sqlite(folder.path().join("shop.db"));
     let in_memory = run(&memory(), 150, 11);
-    let in_file = run(&DemoStore::open(&url).unwrap(), 150, 11);
+    let in_file = run(&open(&url), 150, 11);
     assert_eq!(in_file.totals, in_memory.totals);
-    let reopened = run(&DemoStore::open(&url).unwrap(), 150, 11);
+    let reopened = run(&open(&url), 150, 11);
     assert!(reopened.replayed);
     assert_eq!(reopened.totals, in_memory.totals);
 }
@@ -92,7 +96,7 @@ fn a_demo_that_was_stopped_ends_with_the_same_totals() {
     let mut stops = 0u32;
     loop {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
-        let store = DemoStore::open(&url).unwrap();
+        let store = open(&url);
         // Each time a little longer, so that it gets past where it was stopped.
         let patience = Duration::from_millis(u64::from(stops + 1) * 20);
         let ended = runtime

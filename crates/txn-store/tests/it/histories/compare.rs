@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use pollster::block_on;
-use txn_change::{Key, Kind, Tenant, Timestamp};
-use txn_store::{Ask, Found, LogItem, Position, Query, Range, Row, StoreAdmin};
+use txn_change::{GroupDigest, Key, Kind, Link, Tenant, Timestamp};
+use txn_store::{Ask, Found, LogItem, Position, Query, Range, Recorded, Row, StoreAdmin};
 
 use super::spec;
 use crate::model::{House, Model};
@@ -24,13 +24,17 @@ pub(super) fn compare(store: &dyn StoreAdmin, model: &Model, now: Timestamp) -> 
             by_find(store, model, &tenant, &house, limit)?;
         }
     }
+    let mut end = Position(0);
     for limit in [1_000, 2] {
-        same("the log", &log(store, limit)?, &model.log)?;
+        let items = log(store, limit)?;
+        end = items.last().map_or(Position(0), |item| item.position);
+        same("that positions grow", &items.is_sorted_by(|a, b| a.position < b.position), &true)?;
+        same("the log", &items.into_iter().map(|item| item.recorded).collect::<Vec<Recorded>>(), &model.log)?;
     }
-    by_export(store, model)?;
     let health = block_on(store.health()).map_err(|e| e.to_string())?;
     same("changes committed", &health.commits, &(model.commits.len() as u64))?;
-    same("the head", &health.head, &model.log.last().map_or(Position(0), |item| item.position))
+    same("the head", &health.head, &end)?;
+    same("the chain", &by_export(store, model)?, &health.chain)
 }
 
 fn by_get(store: &dyn StoreAdmin, model: &Model, tenant: &Tenant, house: &House, now: Timestamp) -> Same {
@@ -91,10 +95,10 @@ fn by_find(store: &dyn StoreAdmin, model: &Model, tenant: &Tenant, house: &House
         let found = |(_, key): (Key, Key)| Found::Record(key.clone(), house.records[&key].clone());
         same("records by term", &all(Query::RecordsByTerm(range.clone()))?, &within(by_term, &range, found))?;
         let mut by_term = Vec::new();
-        for item in model.log.iter().filter(|item| item.tenant == *tenant) {
-            by_term.extend(item.event.terms.iter().map(|term| (term.clone(), item.position)));
+        for (place, item) in model.log.iter().enumerate().filter(|(_, item)| item.tenant == *tenant) {
+            by_term.extend(item.event.terms.iter().map(|term| (term.clone(), place)));
         }
-        let found = |(_, position): (Key, Position)| Found::Event(model.log[position.0 as usize - 1].clone());
+        let found = |(_, place): (Key, usize)| Found::Event(model.log[place].clone());
         same("events by term", &all(Query::EventsByTerm(range.clone()))?, &within(by_term, &range, found))?;
     }
     Ok(())
@@ -119,9 +123,11 @@ fn log(store: &dyn StoreAdmin, limit: usize) -> Result<Vec<LogItem>, String> {
     }
 }
 
-fn by_export(store: &dyn StoreAdmin, model: &Model) -> Same {
+/// Compares an export; the head of the chain as the exported changes give it.
+fn by_export(store: &dyn StoreAdmin, model: &Model) -> Result<Link, String> {
     let mut export = block_on(store.export()).map_err(|e| e.to_string())?;
     let (mut commits, mut counters, mut records) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut chain, mut group) = (Link::START, GroupDigest::default());
     loop {
         let rows = block_on(export.next(5)).map_err(|e| e.to_string())?;
         if rows.is_empty() {
@@ -130,7 +136,12 @@ fn by_export(store: &dyn StoreAdmin, model: &Model) -> Same {
         for row in rows {
             match row {
                 Row::Commit { tenant, id, stored, entries, events } => {
-                    commits.push((tenant, id, stored, entries, events))
+                    group.add(&tenant, &id, &stored.digest, stored.events);
+                    commits.push((tenant, id, stored, entries, events));
+                }
+                Row::Link { link, .. } => {
+                    chain = chain.next(&std::mem::take(&mut group).finish());
+                    same("an exported link", &link, &chain)?;
                 }
                 Row::Counter { tenant, key, counter } => counters.push((tenant, key, counter)),
                 Row::Record { tenant, key, record, mut indexed } => {
@@ -160,5 +171,6 @@ fn by_export(store: &dyn StoreAdmin, model: &Model) -> Same {
         }
     }
     same("exported counters", &counters, &expected)?;
-    same("exported records", &records, &expected_records)
+    same("exported records", &records, &expected_records)?;
+    Ok(chain)
 }

@@ -144,8 +144,14 @@ fn own_opening(counter: u8) -> Arc<Opening> {
     }
 }
 
+/// The command that settles an id as not done.
+const NOT_DONE: u8 = 2;
+
 impl ChangeSpec {
     pub(super) fn change(&self, house: &House) -> Change {
+        if self.command == NOT_DONE {
+            return Change::not_done(id(self.id));
+        }
         let fingerprint = Fingerprint::of_bytes("history", &[self.id, self.command]);
         let mut change = Change::new(id(self.id), fingerprint);
         change.answer = Body::raw("answer", self.command.into(), vec![self.id; usize::from(self.command)]);
@@ -296,7 +302,7 @@ fn part() -> impl Strategy<Value = Part> {
 }
 
 fn change() -> impl Strategy<Value = ChangeSpec> {
-    let command = prop_oneof![7 => Just(0u8), 1 => Just(1)];
+    let command = prop_oneof![14 => Just(0u8), 2 => Just(1), 1 => Just(NOT_DONE)];
     (prop_oneof![4 => Just(0u8), 1 => 1..3u8], 0..48u8, command, vec(part(), 0..4))
         .prop_map(|(tenant, id, command, parts)| ChangeSpec { tenant, id, command, parts })
 }

@@ -1,0 +1,185 @@
+//! What every backend that commits in groups shares: callers hand over changes and wait; a committer takes what has gathered, fairly, and answers each.
+
+mod lines;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use futures_channel::oneshot;
+use txn_change::Change;
+
+pub(crate) use lines::Lines;
+pub(crate) use queue::Queue;
+
+use crate::{
+    error::Error,
+    limits::StoreLimits,
+    observe::Observe,
+    store::{Commit, Outcome},
+};
+
+/// What a change came to; `None` when its committer died with it in hand.
+type Answer = Option<Result<Outcome, Error>>;
+
+/// A change that waits to be committed. Dropped without an answer, its caller is told that the outcome is unknown.
+pub(crate) struct Waiting {
+    pub(crate) commit: Commit,
+    pub(crate) since: Instant,
+    /// How often it was passed over because somebody else held its rows.
+    #[cfg(feature = "postgres")]
+    pub(crate) skips: u32,
+    bytes: usize,
+    at: usize,
+    call: Arc<Call>,
+}
+
+/// One call of `commit`: answered when all of its changes are.
+struct Call {
+    observe: Observe,
+    since: Instant,
+    state: Mutex<CallState>,
+}
+
+struct CallState {
+    answers: Vec<Answer>,
+    reply: Option<oneshot::Sender<Vec<Answer>>>,
+    left: usize,
+}
+
+impl Waiting {
+    /// Answers it.
+    pub(crate) fn answer(self, answer: Result<Outcome, Error>) {
+        self.call.observe.answered(Some(&answer), self.since.elapsed());
+        let mut state = self.call.state();
+        if let Some(place) = state.answers.get_mut(self.at) {
+            *place = Some(answer);
+        }
+        state.left = state.left.saturating_sub(1);
+        if state.left == 0 {
+            state.reply();
+        }
+    }
+
+    /// Whether nobody waits for it any more, so that it need not be begun.
+    fn is_dropped(&self) -> bool {
+        self.call.state().reply.as_ref().is_none_or(oneshot::Sender::is_canceled)
+    }
+
+    /// Whether both are of one call, where the order counts.
+    #[cfg(any(test, feature = "postgres"))]
+    pub(crate) fn is_of_call_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.call, &other.call)
+    }
+}
+
+impl Call {
+    fn state(&self) -> std::sync::MutexGuard<'_, CallState> {
+        // Nothing in here can panic between two writes.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CallState {
+    fn reply(&mut self) {
+        if let Some(reply) = self.reply.take() {
+            // Nobody may be waiting any more.
+            let _ = reply.send(std::mem::take(&mut self.answers));
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let mut state = self.state();
+        (0..state.left).for_each(|_| self.observe.answered(None, self.since.elapsed()));
+        state.reply();
+    }
+}
+
+/// Checks a batch, hands what is well-formed to the committer, and waits for the answers: one each, in order.
+pub(crate) async fn commit(
+    queue: &Queue<Waiting>,
+    limits: &StoreLimits,
+    observe: Observe,
+    batch: Vec<Commit>,
+) -> Vec<Result<Outcome, Error>> {
+    if let Some(refused) = limits.refuse_batch(batch.len()) {
+        return refused;
+    }
+    let mut results: Vec<Option<Result<Outcome, Error>>> = Vec::with_capacity(batch.len());
+    let (mut well_formed, mut ids) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+    for commit in batch {
+        match commit.change.check(&limits.change) {
+            Ok(()) => {
+                results.push(None);
+                ids.push(commit.change.id.clone());
+                well_formed.push(commit);
+            }
+            Err(invalid) => results.push(Some(Ok(Outcome::Refused(invalid.into())))),
+        }
+    }
+    if ids.is_empty() {
+        return results.into_iter().flatten().collect();
+    }
+    let (reply, answers) = oneshot::channel();
+    let since = Instant::now();
+    let call = Arc::new(Call {
+        observe,
+        since,
+        state: Mutex::new(CallState {
+            answers: ids.iter().map(|_| None).collect(),
+            reply: Some(reply),
+            left: ids.len(),
+        }),
+    });
+    let waiting = well_formed.into_iter().enumerate().map(|(at, commit)| {
+        let bytes = weigh(&commit.change);
+        Waiting {
+            commit,
+            since,
+            #[cfg(feature = "postgres")]
+            skips: 0,
+            bytes,
+            at,
+            call: Arc::clone(&call),
+        }
+    });
+    let answers: Vec<Answer> = match queue.push_all(waiting.collect()) {
+        Err(error) => {
+            call.state().left = 0;
+            let answers = ids.iter().map(|_| Some(Err(error.again())));
+            answers.inspect(|answer| observe.answered(answer.as_ref(), since.elapsed())).collect()
+        }
+        Ok(()) => {
+            drop(call);
+            answers.await.unwrap_or_default()
+        }
+    };
+    // What was not answered was in the hands of a committer that died.
+    let mut answers = answers.into_iter().chain(std::iter::repeat_with(|| None));
+    let mut settled = ids.into_iter().map(|id| answers.next().flatten().unwrap_or(Ok(Outcome::Unknown(id))));
+    let filled = results.into_iter().map(|result| result.or_else(|| settled.next()));
+    filled.map(|result| result.expect("one answer for each well-formed change")).collect()
+}
+
+/// What a row costs beside its bodies, in bytes, for [`StoreLimits::group_bytes_max`].
+const ROW_BYTES: usize = 256;
+
+/// Bytes that a change takes in a group: its bodies, and something for each row.
+fn weigh(change: &Change) -> usize {
+    let puts = change.put.iter().map(|put| {
+        let body = put.body.as_ref().map_or(0, |body| body.bytes().len());
+        put.terms.len().saturating_add(1).saturating_mul(ROW_BYTES).saturating_add(body)
+    });
+    let events = change.append.iter().map(|event| {
+        event.terms.len().saturating_add(1).saturating_mul(ROW_BYTES).saturating_add(event.body.bytes().len())
+    });
+    let others = [change.require.len(), change.counters().count(), change.add.len(), 1];
+    let others = others.into_iter().map(|count| count.saturating_mul(ROW_BYTES));
+    puts.chain(events).chain(others).fold(change.answer.bytes().len(), usize::saturating_add)
+}

@@ -1,0 +1,65 @@
+//! What a store says of itself to the facades of `metrics` and `tracing`. The names stand on the crate's page.
+
+use std::time::Duration;
+
+use txn_change::Refusal;
+
+use crate::{error::Error, store::Outcome};
+
+/// A backend by its name, as the label says it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Observe(pub(crate) &'static str);
+
+impl Observe {
+    /// A change was answered, so long after it was handed over. `None`: its committer died with it in hand.
+    pub(crate) fn answered(self, answer: Option<&Result<Outcome, Error>>, after: Duration) {
+        let outcome = match answer {
+            Some(Ok(Outcome::Done(receipt))) if receipt.replayed => "replayed",
+            Some(Ok(Outcome::Done(_))) => "done",
+            Some(Ok(Outcome::Refused(Refusal::Conflict { .. }))) => "conflict",
+            Some(Ok(Outcome::Refused(_))) => "refused",
+            Some(Ok(Outcome::Unknown(_))) | None => "unknown",
+            Some(Err(_)) => "error",
+        };
+        metrics::counter!("txn_store_changes_total", "backend" => self.0, "outcome" => outcome).increment(1);
+        metrics::histogram!("txn_store_commit_seconds", "backend" => self.0).record(after);
+    }
+
+    /// A group of so many changes was begun, while so many wait.
+    pub(crate) fn group(self, changes: usize, queued: usize) {
+        metrics::histogram!("txn_store_group_changes", "backend" => self.0).record(small(changes));
+        metrics::gauge!("txn_store_queued_changes", "backend" => self.0).set(small(queued));
+        tracing::trace!(backend = self.0, changes, queued, "a group is committed");
+    }
+
+    /// So many changes of a group were put off.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn skipped(self, changes: usize) {
+        if changes > 0 {
+            metrics::counter!("txn_store_skips_total", "backend" => self.0).increment(changes as u64);
+            tracing::debug!(backend = self.0, changes, "rows are held by another; the changes are put off");
+        }
+    }
+
+    /// A group is begun again.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn again(self, why: &str) {
+        metrics::counter!("txn_store_retries_total", "backend" => self.0).increment(1);
+        tracing::debug!(backend = self.0, why, "a group is begun again");
+    }
+
+    /// A step of the sequencer gave so many groups their places.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn linked(self, groups: i32) {
+        metrics::gauge!("txn_store_unchained_groups", "backend" => self.0).set(groups);
+    }
+
+    /// Something failed that an operator wants to know.
+    pub(crate) fn failed(self, what: &str, error: &Error) {
+        tracing::warn!(backend = self.0, %error, "{what}");
+    }
+}
+
+fn small(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}

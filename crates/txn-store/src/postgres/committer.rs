@@ -1,0 +1,397 @@
+//! The tasks that commit. The hasty one takes what has gathered, locks what it can, and puts off what it cannot; the patient one takes what was put off too often, and waits.
+//!
+//! One group takes four round trips: begin, load, write, commit; a fifth where something must stay absent.
+
+use std::{collections::VecDeque, future::poll_fn, sync::Arc, time::Duration};
+
+use sqlx::{PgConnection, Row, raw_sql};
+use txn_change::{Change, Class, Refusal, Stored, Tenant, Timestamp, Verdict, evaluate};
+
+use super::{
+    OBSERVE, Shared,
+    connect::{connect, failed, is_in_the_way, is_session_sound, within},
+    load::{Loaded, Patience, Unloaded, load},
+    settle::{Settled, settle},
+    write::Written,
+};
+use crate::{
+    error::{Error, ErrorKind},
+    group::{Lines, Queue, Waiting},
+    store::{Freshness, Outcome, Receipt},
+};
+
+/// A change of a group, with the line that it stood in.
+type Member = (Tenant, Waiting);
+
+/// How often a change is put off before somebody waits for its rows.
+const SKIPS_MAX: u32 = 8;
+/// How often a group is begun again at once because somebody else was first.
+const AGAIN_MAX: u32 = 4;
+/// How long a group that could not be done waits before it is tried again, when there is nothing else to do.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// What the judging of one change gave.
+enum Judged {
+    Refused(Refusal),
+    Replayed(Stored),
+    Accepted(Stored),
+    /// Somebody else holds a row of it, or of an earlier change of the same call.
+    PutOff,
+}
+
+/// How an attempt at a group ended.
+enum Ended {
+    /// What was accepted is committed, under this ticket.
+    Committed(Vec<Judged>, u64),
+    /// Nothing was executed: somebody else was first, or in the way.
+    InTheWay,
+    /// Nothing was executed: the server cannot be reached, or cannot do anything now.
+    Unavailable(Error),
+    /// Nothing was executed: something in the group, or in what is stored, is wrong.
+    Failed(Error),
+    /// It is not known, and will not be soon.
+    Lost,
+}
+
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    patience: Patience,
+    session: Option<PgConnection>,
+}
+
+impl Committer {
+    pub(super) fn new(shared: Arc<Shared>, patience: Patience) -> Self {
+        Self { shared, patience, session: None }
+    }
+
+    fn queue(&self) -> &Queue<Waiting> {
+        match self.patience {
+            Patience::Hasty => &self.shared.jobs,
+            Patience::Patient => &self.shared.put_off,
+        }
+    }
+
+    /// Commits until the queue is closed and empty.
+    pub(super) async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        // However this task ends, nobody waits for ever: what it holds is dropped, and so unknown.
+        let _end = End(&shared);
+        let (mut taken, mut lines) = (VecDeque::new(), Lines::default());
+        loop {
+            let is_open = match lines.is_empty() {
+                true => poll_fn(|context| self.queue().poll_take(context, &mut taken, usize::MAX)).await,
+                false => self.queue().take(&mut taken, usize::MAX, false),
+            };
+            if !is_open && lines.is_empty() && taken.is_empty() {
+                break;
+            }
+            lines.add(taken.drain(..));
+            let waited = lines.len();
+            let group = lines.gather(&shared.limits);
+            let is_all_that_waits = lines.is_empty();
+            OBSERVE.group(group.len(), self.queue().waiting());
+            let put_off = if group.is_empty() { Vec::new() } else { self.settle(group).await };
+            let is_put_off = !put_off.is_empty();
+            OBSERVE.skipped(put_off.len());
+            self.put_off(&mut lines, put_off);
+            self.queue().done(waited.saturating_sub(lines.len()));
+            if is_put_off && is_all_that_waits && !lines.is_empty() {
+                // Whoever holds the rows may need a moment.
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// Puts back what could not be done; what was put off too often is left to the patient one.
+    fn put_off(&self, lines: &mut Lines, put_off: Vec<Member>) {
+        let mut back: Vec<Member> = Vec::new();
+        let mut patient: Vec<Waiting> = Vec::new();
+        for (line, mut waiting) in put_off {
+            waiting.skips = waiting.skips.saturating_add(1);
+            let follows = patient.last().is_some_and(|last| last.is_of_call_of(&waiting));
+            if self.patience == Patience::Hasty && (follows || waiting.skips > SKIPS_MAX) {
+                patient.push(waiting);
+            } else {
+                back.push((line, waiting));
+            }
+        }
+        lines.put_back(back);
+        if let Some(last) = patient.last() {
+            // The rest of the call follows in its order.
+            patient.extend(lines.take_call_of(last));
+        }
+        for waiting in self.shared.put_off.push_anyway(patient) {
+            waiting.answer(Err(closed()));
+        }
+    }
+
+    /// Commits a group and gives each change its result; returns what has to be tried again later.
+    async fn settle(&mut self, group: Vec<Member>) -> Vec<Member> {
+        let mut put_off = Vec::new();
+        // The parts of the group that are still to be done, the next one last.
+        let mut parts = vec![(group, 0u32)];
+        while let Some((mut part, again)) = parts.pop() {
+            // What follows something that was put off, in one call, is put off with it.
+            if !put_off.is_empty() {
+                let (ready, after): (Vec<Member>, Vec<Member>) =
+                    part.into_iter().partition(|(_, w)| !put_off.iter().any(|(_, p): &Member| p.is_of_call_of(w)));
+                put_off.extend(after);
+                part = ready;
+            }
+            if part.is_empty() {
+                continue;
+            }
+            match self.attempt(&part).await {
+                Ended::Committed(judged, ticket) => put_off.extend(self.give(part, judged, ticket)),
+                Ended::InTheWay if again < AGAIN_MAX => {
+                    OBSERVE.again("somebody else was first");
+                    parts.push((part, again.saturating_add(1)));
+                }
+                Ended::InTheWay | Ended::Failed(_) if part.len() > 1 => {
+                    // Somewhere in here is what cannot be done; the other half can.
+                    let second = part.split_off(part.len() / 2);
+                    parts.push((second, 0));
+                    parts.push((part, 0));
+                }
+                Ended::InTheWay => put_off.extend(part),
+                Ended::Failed(error) => {
+                    OBSERVE.failed("a change failed", &error);
+                    part.into_iter().for_each(|(_, w)| w.answer(Err(error.again())));
+                }
+                // The session may have been old, or the server restarted: once more, on another one.
+                Ended::Unavailable(error) if again == 0 => {
+                    OBSERVE.failed("the server could not be asked; once more", &error);
+                    parts.push((part, 1));
+                }
+                Ended::Unavailable(error) => {
+                    OBSERVE.failed("the server cannot be asked", &error);
+                    part.into_iter().for_each(|(_, w)| w.answer(Err(error.again())));
+                }
+                // Dropped unanswered: unknown.
+                Ended::Lost => drop(part),
+            }
+        }
+        put_off
+    }
+
+    fn give(&self, group: Vec<Member>, judged: Vec<Judged>, ticket: u64) -> Vec<Member> {
+        let head = self.shared.link();
+        let done = |stored: Stored, replayed| {
+            let Stored { answer, recorded_at, .. } = stored;
+            Outcome::Done(Receipt { answer, replayed, recorded_at, freshness: Freshness(ticket), head })
+        };
+        let mut put_off = Vec::new();
+        for ((line, waiting), judged) in group.into_iter().zip(judged) {
+            let outcome = match judged {
+                Judged::Refused(refusal) => Outcome::Refused(refusal),
+                Judged::Replayed(stored) => done(stored, true),
+                Judged::Accepted(stored) => done(stored, false),
+                Judged::PutOff => {
+                    put_off.push((line, waiting));
+                    continue;
+                }
+            };
+            waiting.answer(Ok(outcome));
+        }
+        put_off
+    }
+
+    async fn attempt(&mut self, group: &[Member]) -> Ended {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => match connect(&self.shared.session, self.shared.waits).await {
+                Ok(session) => session,
+                Err(error) => return Ended::Unavailable(error),
+            },
+        };
+        let mut attempt = Attempt { shared: &self.shared, patience: self.patience, session: &mut session };
+        match attempt.run(group).await {
+            Ok(ended) => {
+                self.session = Some(session);
+                if matches!(ended, Ended::Committed(_, ticket) if ticket > 0) {
+                    self.shared.sequencer.wake();
+                }
+                ended
+            }
+            Err(Broken::Before { error, doing }) => {
+                let is_sound = is_session_sound(&error);
+                let was_in_the_way = is_in_the_way(&error);
+                if is_sound
+                    && within(self.shared.waits.answer_max, raw_sql("ROLLBACK").execute(&mut session)).await.is_ok()
+                {
+                    self.session = Some(session);
+                }
+                let error = failed(doing)(error);
+                match error.kind() {
+                    _ if was_in_the_way => Ended::InTheWay,
+                    ErrorKind::Unavailable => Ended::Unavailable(error),
+                    _ => Ended::Failed(error),
+                }
+            }
+            Err(Broken::Damaged(error)) => {
+                if within(self.shared.waits.answer_max, raw_sql("ROLLBACK").execute(&mut session)).await.is_ok() {
+                    self.session = Some(session);
+                }
+                Ended::Failed(error)
+            }
+            Err(Broken::AtCommit { xact, ticket, judged, error }) => {
+                drop(session);
+                let mine = group.iter().zip(&judged).filter(|(_, judged)| matches!(judged, Judged::Accepted(_)));
+                let Some(((_, waiting), _)) = mine.into_iter().next() else {
+                    return Ended::InTheWay;
+                };
+                match settle(&self.shared, xact, ticket, &waiting.commit).await {
+                    Settled::Committed => {
+                        self.shared.sequencer.wake();
+                        Ended::Committed(judged, ticket.cast_unsigned())
+                    }
+                    Settled::NotExecuted => Ended::Unavailable(failed("committing")(error)),
+                    Settled::Unknown => Ended::Lost,
+                }
+            }
+        }
+    }
+}
+
+/// Why an attempt did not come to its end.
+enum Broken {
+    /// Before COMMIT was sent: nothing is executed.
+    Before { error: sqlx::Error, doing: &'static str },
+    /// What is stored is damaged.
+    Damaged(Error),
+    /// COMMIT was sent, and its answer is missing.
+    AtCommit { xact: i64, ticket: i64, judged: Vec<Judged>, error: sqlx::Error },
+}
+
+struct Attempt<'a> {
+    shared: &'a Shared,
+    patience: Patience,
+    session: &'a mut PgConnection,
+}
+
+impl Attempt<'_> {
+    async fn run(&mut self, group: &[Member]) -> Result<Ended, Broken> {
+        let waits = self.shared.waits;
+        let before = |doing| move |error| Broken::Before { error, doing };
+        let changes: Vec<(&Tenant, &Change)> =
+            group.iter().map(|(_, waiting)| (&waiting.commit.tenant, &waiting.commit.change)).collect();
+        within(waits.answer_max, self.name(&changes)).await.map_err(before("numbering tenants and classes"))?;
+        within(waits.answer_max, raw_sql("BEGIN").execute(&mut *self.session))
+            .await
+            .map_err(before("beginning a commit"))?;
+        let loading = load(self.session, &self.shared.schema, &self.shared.names, &changes, self.patience);
+        let mut loaded = match tokio::time::timeout(waits.answer_max, loading).await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(Unloaded::Sql(error))) => return Err(before("loading rows")(error)),
+            Ok(Err(Unloaded::Damage(error))) => return Err(Broken::Damaged(error)),
+            Err(_) => return Err(before("loading rows")(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))),
+        };
+        let now = self.shared.time.now(loaded.clock, loaded.last).map_err(Broken::Damaged)?;
+        let mut written = Written::default();
+        let judged = judge(group, &mut loaded, &mut written, now);
+        let mut ticket = 0i64;
+        if !written.is_empty() || written.must_look() {
+            let vacant = written.vacant(&loaded);
+            let statement = written.statement(&self.shared.schema, &loaded, &self.shared.names, now, &vacant);
+            let writing = statement.query().fetch_one(&mut *self.session);
+            let row = within(waits.answer_max, writing).await.map_err(before("writing rows"))?;
+            let read = || Ok((row.try_get::<i64, _>(0)?, row.try_get::<bool, _>(1)?, row.try_get::<bool, _>(2)?));
+            let (drawn, is_complete, is_still_absent) = read().map_err(before("writing rows"))?;
+            if !is_complete || !is_still_absent {
+                return self.give_up().await;
+            }
+            ticket = drawn;
+            if !vacant.is_empty() {
+                let clearing = vacant.clear(&self.shared.schema).query().execute(&mut *self.session);
+                within(waits.answer_max, clearing).await.map_err(before("writing rows"))?;
+            }
+        }
+        if written.is_empty() {
+            let rolled_back = within(waits.answer_max, raw_sql("ROLLBACK").execute(&mut *self.session)).await;
+            rolled_back.map_err(before("ending a commit that wrote nothing"))?;
+            return Ok(Ended::Committed(judged, 0));
+        }
+        match within(waits.answer_max, raw_sql("COMMIT").execute(&mut *self.session)).await {
+            Ok(_) => Ok(Ended::Committed(judged, ticket.cast_unsigned())),
+            Err(error) => Err(Broken::AtCommit { xact: loaded.xact, ticket, judged, error }),
+        }
+    }
+
+    /// Somebody else was first.
+    async fn give_up(&mut self) -> Result<Ended, Broken> {
+        within(self.shared.waits.answer_max, raw_sql("ROLLBACK").execute(&mut *self.session))
+            .await
+            .map_err(|error| Broken::Before { error, doing: "rolling back" })?;
+        Ok(Ended::InTheWay)
+    }
+
+    /// Gives numbers to the tenants and classes of these changes that have none.
+    async fn name(&mut self, changes: &[(&Tenant, &Change)]) -> sqlx::Result<()> {
+        let names = &self.shared.names;
+        let tenants: Vec<&Tenant> =
+            changes.iter().map(|(tenant, _)| *tenant).filter(|tenant| names.tenant(tenant).is_none()).collect();
+        let openings = changes.iter().flat_map(|(_, change)| {
+            let opened = change.open.iter().map(|open| &open.opening);
+            opened.chain(change.add.iter().filter_map(|add| add.or_open.as_ref()))
+        });
+        let mut classes: Vec<&Arc<Class>> = Vec::new();
+        for opening in openings {
+            if !classes.iter().any(|class| Arc::ptr_eq(class, &opening.class)) && names.class(&opening.class).is_none()
+            {
+                classes.push(&opening.class);
+            }
+        }
+        if tenants.is_empty() && classes.is_empty() {
+            return Ok(());
+        }
+        names.give_numbers(self.session, &tenants, &classes).await
+    }
+}
+
+/// Judges each change in order. The changes of a call keep their order: when one is put off, so are those behind it.
+fn judge<'g>(group: &'g [Member], loaded: &mut Loaded, written: &mut Written<'g>, now: Timestamp) -> Vec<Judged> {
+    let mut judged = Vec::with_capacity(group.len());
+    let mut put_off: Vec<&Waiting> = Vec::new();
+    for (_, waiting) in group {
+        let (tenant, change) = (&waiting.commit.tenant, &waiting.commit.change);
+        let Some(rows) = loaded.tenants.get(tenant) else { continue };
+        if rows.is_taken(change) || put_off.last().is_some_and(|_| put_off.iter().any(|p| p.is_of_call_of(waiting))) {
+            put_off.push(waiting);
+            judged.push(Judged::PutOff);
+            continue;
+        }
+        judged.push(match evaluate(rows, change, now) {
+            Err(refusal) => {
+                written.refuse(loaded, tenant, change);
+                Judged::Refused(refusal)
+            }
+            Ok(Verdict::Replayed(stored)) => Judged::Replayed(stored),
+            Ok(Verdict::Accepted(effects)) => {
+                let stored = effects.stored.clone();
+                written.accept(loaded, tenant, change, effects);
+                Judged::Accepted(stored)
+            }
+        });
+    }
+    judged
+}
+
+/// The end of a committer. One that panics takes the store with it, and answers what is queued: better closed than never answered.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        self.0.close("the committer ended; open the store again");
+        let mut left = VecDeque::new();
+        self.0.jobs.take(&mut left, usize::MAX, false);
+        self.0.put_off.take(&mut left, usize::MAX, false);
+        left.into_iter().for_each(|waiting: Waiting| waiting.answer(Err(closed())));
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the store takes no more changes; open it again")
+}

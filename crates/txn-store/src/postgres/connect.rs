@@ -1,0 +1,113 @@
+//! Connections: how a session is set up, and what a failure of one means.
+
+use std::{error, fmt, time::Duration};
+
+use sqlx::{
+    ConnectOptions, Connection, PgConnection,
+    postgres::{PgConnectOptions, PgDatabaseError},
+};
+
+use crate::error::{Error, ErrorKind};
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waits {
+    /// One round trip, at most.
+    pub(super) answer_max: Duration,
+    /// A lock that somebody else holds, at most.
+    pub(super) lock_max: Duration,
+}
+
+/// What every session of ours is told. A session plans with indexes only: rows are always found by key, and a plan that was made while a table was empty must be good when it is full.
+pub(super) fn session(options: PgConnectOptions, waits: Waits, name: &str) -> PgConnectOptions {
+    let millis = |wait: Duration| wait.as_millis().max(1).to_string();
+    // A server that does not hear of its client ends a transaction by itself, so that its locks are not kept.
+    let idle = millis(waits.answer_max.saturating_mul(2));
+    options
+        .application_name(name)
+        .statement_cache_capacity(256)
+        .options([
+            ("statement_timeout", millis(waits.answer_max)),
+            ("lock_timeout", millis(waits.lock_max)),
+            ("idle_in_transaction_session_timeout", idle),
+            ("client_connection_check_interval", "1000".to_owned()),
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
+            ("enable_seqscan", "off".to_owned()),
+            ("enable_hashjoin", "off".to_owned()),
+            ("enable_mergejoin", "off".to_owned()),
+            ("jit", "off".to_owned()),
+            ("default_transaction_isolation", "read committed".to_owned()),
+            ("synchronous_commit", "on".to_owned()),
+        ])
+        .disable_statement_logging()
+}
+
+/// Opens a session, within the time that one answer may take.
+pub(super) async fn connect(options: &PgConnectOptions, waits: Waits) -> Result<PgConnection, Error> {
+    within(waits.answer_max, PgConnection::connect_with(options)).await.map_err(failed("connecting"))
+}
+
+/// Waits for an answer no longer than this.
+pub(super) async fn within<T>(wait: Duration, answer: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    match tokio::time::timeout(wait, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(sqlx::Error::Io(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("no answer within {wait:?}"),
+        ))),
+    }
+}
+
+/// The SQLSTATE, if the server gave one.
+fn state(error: &sqlx::Error) -> Option<&str> {
+    error.as_database_error()?.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::code)
+}
+
+/// Whether the session may be used again, after a rollback: the server answered, and did not end it.
+pub(super) fn is_session_sound(error: &sqlx::Error) -> bool {
+    state(error).is_some_and(|state| !state.starts_with("57P") && !state.starts_with("08"))
+}
+
+/// Whether somebody else was in the way, so that the same may succeed when tried again: a serialisation failure, a deadlock, a lock not given in time.
+pub(super) fn is_in_the_way(error: &sqlx::Error) -> bool {
+    state(error).is_some_and(|state| matches!(state, "40001" | "40P01" | "55P03"))
+}
+
+/// The error for what the server, or the way to it, said. Its words are for people; the kind tells a caller what to do.
+pub(super) fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> Error {
+    move |error| {
+        let kind = match state(&error) {
+            None => match &error {
+                sqlx::Error::Configuration(_) => ErrorKind::Invalid,
+                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::RowNotFound => {
+                    ErrorKind::Corrupt
+                }
+                _ => ErrorKind::Unavailable,
+            },
+            Some(state) => match state.get(..2).unwrap_or_default() {
+                // No connection, no resources, an operator, the system under the server; locks and serialisation; a server that only reads.
+                "08" | "53" | "57" | "58" | "40" | "55" | "25" => ErrorKind::Unavailable,
+                // A wrong password, a database that is not there, a missing right.
+                "28" | "3D" | "42" => ErrorKind::Invalid,
+                // A constraint of the second belt, a value that does not fit, damage.
+                _ => ErrorKind::Corrupt,
+            },
+        };
+        Error::new(kind, doing).because(Said(error))
+    }
+}
+
+/// What the server said, without the values of a row, which may be personal.
+#[derive(Debug)]
+struct Said(sqlx::Error);
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_database_error().and_then(|e| e.try_downcast_ref::<PgDatabaseError>()) {
+            Some(said) => write!(f, "{} (SQLSTATE {})", said.message(), said.code()),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+impl error::Error for Said {}

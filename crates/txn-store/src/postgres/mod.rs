@@ -1,0 +1,385 @@
+//! Many processes, one PostgreSQL database: every commit durable, judged by the same evaluator as everywhere.
+//!
+//! **Durability.** A change is answered after the server has said that its COMMIT is done, with `synchronous_commit=on`; what the server and its standbys make of that is the operator's
+//! choice. When the answer to a COMMIT is lost, the store asks the server what became of it, and says [`Unknown`](crate::Outcome::Unknown) only if it cannot find out.
+//!
+//! **Several processes** on one schema are the normal case. Each commits in groups over one session, never waits for a row that another holds (it passes the change over, and after some times hands it to a second session
+//! that does wait), and is told at once when another was first.
+//!
+//! **The log.** Positions and the chain are given after the commit, by one process at a time, within some milliseconds; [`Health::unchained`] says how many changes wait for that. Another process takes over by itself.
+//!
+//! **Time** is the server's, so that processes with wrong clocks agree; it does not go back from one commit to those that build on it.
+//!
+//! **Cancellation.** Callers wait on channels; sessions belong to the store's own tasks. A call that is dropped leaves nothing behind, at whatever point.
+//!
+//! *Not* here: pools that change sessions between statements (pgbouncer in statement mode), and standbys, which cannot be written to.
+
+mod committer;
+mod connect;
+mod export;
+mod find;
+mod get;
+mod keys;
+mod load;
+mod log;
+mod names;
+mod reader;
+mod schema;
+mod sequencer;
+mod settle;
+mod statement;
+mod values;
+mod write;
+
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_channel::oneshot;
+use sqlx::postgres::PgConnectOptions;
+use tokio::runtime::Handle;
+use txn_change::{Link, Tenant, Timestamp};
+
+use crate::{
+    admin::{Export, Health, StoreAdmin},
+    clock::{Clock, StoreTime},
+    cursor::Cursor,
+    error::{Error, ErrorKind},
+    group::{self, Queue, Waiting},
+    limits::StoreLimits,
+    observe::Observe,
+    query::{Page, Query},
+    store::{Ask, Commit, LogPage, Outcome, Position, Snapshot, Store},
+    watch::Head,
+};
+
+use committer::Committer;
+use connect::Waits;
+use load::Patience;
+use names::Names;
+use reader::Question;
+use schema::Schema;
+
+/// How a store is opened.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use txn_store::postgres::Postgres;
+/// # async fn example() -> Result<(), txn_store::Error> {
+/// let store = Postgres::options("postgres://shop@localhost/shop")?.schema("orders").deadline(Duration::from_secs(5)).open().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Options {
+    connect: PgConnectOptions,
+    schema: String,
+    clock: Option<Arc<dyn Clock>>,
+    limits: StoreLimits,
+    readers: usize,
+    waits: Waits,
+    must_exist: bool,
+}
+
+impl Options {
+    /// Another schema than `txn`: 1 to 31 of `a-z`, `0-9` and `_`.
+    #[must_use]
+    pub fn schema(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.schema);
+        self
+    }
+
+    /// Opens only a store that is there already, instead of making one.
+    #[must_use]
+    pub const fn must_exist(mut self) -> Self {
+        self.must_exist = true;
+        self
+    }
+
+    /// Another clock than the server's. For tests: processes that share a schema must share a clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Other limits than the default ones.
+    #[must_use]
+    pub fn limits(mut self, limits: StoreLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How many sessions read: 1 to 64; 2 when nothing is said. Beside them a store keeps up to four: two that commit, one that chains, one that listens.
+    #[must_use]
+    pub fn readers(mut self, readers: usize) -> Self {
+        self.readers = readers.clamp(1, 64);
+        self
+    }
+
+    /// How long the server may take for one answer; 10 seconds when nothing is said. After that its session is given up, and what was asked is an error, or unknown when it was a COMMIT.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.waits.answer_max = deadline.max(Duration::from_millis(1));
+        self
+    }
+
+    /// Opens the store, making its schema when there is none, and bringing an older one up to date. Its tasks run on the runtime that this is called from.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] outside of a tokio runtime, for a name that cannot name a schema, for a schema of another program or one that must exist and does not, and for a login that is refused; [`ErrorKind::Newer`] when a newer
+    /// build has written it; [`ErrorKind::Unavailable`] when the server cannot be reached.
+    pub async fn open(self) -> Result<Postgres, Error> {
+        Postgres::start(self).await
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Options");
+        shown.field("host", &self.connect.get_host()).field("database", &self.connect.get_database());
+        shown.field("schema", &self.schema).field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// A store in one schema of a PostgreSQL database. See the [module](self) for what it promises.
+///
+/// ```no_run
+/// use txn_store::{postgres::Postgres, StoreAdmin};
+/// # async fn example() -> Result<(), txn_store::Error> {
+/// let store = Postgres::open("postgres://shop@localhost/shop").await?;
+/// println!("{:?}", store.health().await?);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Postgres {
+    shared: Arc<Shared>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// What callers and tasks share.
+struct Shared {
+    runtime: Handle,
+    session: PgConnectOptions,
+    waits: Waits,
+    /// Quoted.
+    schema: String,
+    channel: String,
+    limits: StoreLimits,
+    names: Names,
+    time: Time,
+    head: Head,
+    link: Mutex<Link>,
+    jobs: Queue<Waiting>,
+    /// What the patient committer does.
+    put_off: Queue<Waiting>,
+    questions: Queue<Question>,
+    sequencer: sequencer::Signal,
+}
+
+const OBSERVE: Observe = Observe("postgres");
+
+/// A head that no log reaches: it wakes who waits when the store is closed.
+const NO_MORE: Position = Position(u64::MAX);
+
+impl Shared {
+    fn link(&self) -> Link {
+        *self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers how far the chain and the log are known to reach.
+    fn reached(&self, link: Link, position: Position) {
+        let mut known = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.number < link.number {
+            *known = link;
+        }
+        drop(known);
+        self.head.advance(position);
+    }
+
+    fn close(&self, why: &'static str) {
+        self.jobs.close(why);
+        self.put_off.close(why);
+        self.questions.close(why);
+        self.sequencer.close();
+        self.head.advance(NO_MORE);
+    }
+}
+
+/// The store's time: the server's, or a clock's, but never earlier than a time that was seen before.
+struct Time {
+    clock: Option<StoreTime>,
+    last: AtomicI64,
+}
+
+impl Time {
+    fn now(&self, server: Timestamp, last: Timestamp) -> Result<Timestamp, Error> {
+        let told = match &self.clock {
+            Some(clock) => clock.now()?,
+            None => server,
+        };
+        let told = told.max(last).as_nanos();
+        let before = self.last.fetch_max(told, Ordering::SeqCst);
+        Ok(Timestamp::from_nanos(told.max(before)))
+    }
+}
+
+impl Postgres {
+    /// Opens the store in the schema `txn` with the default options. See [`Options::open`].
+    ///
+    /// # Errors
+    /// Those of [`Postgres::options`] and [`Options::open`].
+    pub async fn open(url: &str) -> Result<Self, Error> {
+        Self::options(url)?.open().await
+    }
+
+    /// The options of a store in the database at `url`: `postgres://user:password@host:port/database`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for what is no such URL.
+    pub fn options(url: &str) -> Result<Options, Error> {
+        // What is wrong with it is not repeated: a URL holds a password.
+        let connect = PgConnectOptions::from_str(url).map_err(|_| {
+            Error::new(ErrorKind::Invalid, "not a URL of the form postgres://user:password@host/database")
+        })?;
+        let waits = Waits { answer_max: Duration::from_secs(10), lock_max: Duration::from_millis(500) };
+        let limits = StoreLimits::default();
+        Ok(Options { connect, schema: "txn".to_owned(), clock: None, limits, readers: 2, waits, must_exist: false })
+    }
+
+    async fn start(options: Options) -> Result<Self, Error> {
+        let schema = Schema::new(&options.schema)?;
+        let runtime = Handle::try_current()
+            .map_err(|error| Error::new(ErrorKind::Invalid, "opening a postgres store").because(error))?;
+        let name = format!("txn {}", options.schema);
+        let session = connect::session(options.connect, options.waits, &name);
+        let mut first = connect::connect(&session, options.waits).await?;
+        schema::migrate(&mut first, &schema, options.must_exist).await?;
+        let quoted = schema.quoted();
+        let shared = Arc::new(Shared {
+            runtime: runtime.clone(),
+            session,
+            waits: options.waits,
+            names: Names::new(&quoted),
+            channel: schema.channel(),
+            schema: quoted,
+            limits: options.limits,
+            time: Time {
+                clock: options.clock.map(|clock| StoreTime::new(clock, Timestamp::MIN)),
+                last: AtomicI64::new(Timestamp::MIN.as_nanos()),
+            },
+            head: Head::default(),
+            link: Mutex::default(),
+            jobs: Queue::new("changes", options.limits.queue_max),
+            put_off: Queue::new("changes", usize::MAX),
+            questions: Queue::new("asks and pages", options.limits.queue_max),
+            sequencer: sequencer::Signal::default(),
+        });
+        let mut sequencer = sequencer::Sequencer::new(Arc::clone(&shared), first);
+        // The end of the chain is known before the first call.
+        sequencer.step(true).await?;
+        let mut tasks = Vec::new();
+        for patience in [Patience::Hasty, Patience::Patient] {
+            tasks.push(runtime.spawn(Committer::new(Arc::clone(&shared), patience).run()));
+        }
+        for _ in 0..options.readers {
+            tasks.push(runtime.spawn(reader::run(Arc::clone(&shared))));
+        }
+        tasks.push(runtime.spawn(sequencer.run()));
+        tasks.push(runtime.spawn(sequencer::listen(Arc::clone(&shared))));
+        Ok(Self { shared, tasks })
+    }
+
+    async fn ask<T>(
+        &self,
+        weight: usize,
+        question: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Question,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.questions.push(question(reply), weight)?;
+        answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the reader ended")))
+    }
+
+    /// Closes the store: takes no more, finishes what was handed over, and ends its sessions. Dropping a store does the same without waiting for it.
+    pub async fn close(mut self) {
+        self.shared.close("the store is closed");
+        for task in self.tasks.drain(..) {
+            // A panic has been answered where it happened.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.shared.close("the store is closed");
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").field("schema", &self.shared.schema).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for Postgres {
+    async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Outcome, Error>> {
+        group::commit(&self.shared.jobs, &self.shared.limits, OBSERVE, batch).await
+    }
+
+    async fn get(&self, asks: Vec<Ask>) -> Result<Vec<Snapshot>, Error> {
+        self.shared.limits.check_asks(&asks)?;
+        if asks.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(asks.len(), |reply| Question::Get { asks, reply }).await
+    }
+
+    async fn find(&self, tenant: &Tenant, query: &Query, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
+        self.shared.limits.check_page(limit)?;
+        let after = after.map(|cursor| cursor.open(tenant, query)).transpose()?;
+        let (tenant, query) = (tenant.clone(), query.clone());
+        self.ask(1, |reply| Question::Find { tenant, query, after, limit, reply }).await
+    }
+
+    async fn read(&self, after: Position, limit: usize) -> Result<LogPage, Error> {
+        self.shared.limits.check_page(limit)?;
+        self.ask(1, |reply| Question::Read { after, limit, reply }).await
+    }
+
+    async fn watch(&self, after: Position) -> Result<Position, Error> {
+        let head = self.shared.head.past(after).await;
+        if head == NO_MORE {
+            return Err(self
+                .shared
+                .jobs
+                .closed()
+                .unwrap_or_else(|| Error::new(ErrorKind::Closed, "the store is closed")));
+        }
+        Ok(head)
+    }
+}
+
+#[async_trait]
+impl StoreAdmin for Postgres {
+    async fn export(&self) -> Result<Box<dyn Export>, Error> {
+        Ok(Box::new(export::Reading::begin(Arc::clone(&self.shared)).await?))
+    }
+
+    async fn health(&self) -> Result<Health, Error> {
+        if let Some(closed) = self.shared.jobs.closed() {
+            return Err(closed);
+        }
+        let health = self.ask(1, |reply| Question::Health { reply }).await?;
+        let queued = self.shared.jobs.waiting().saturating_add(self.shared.put_off.waiting());
+        Ok(Health { queued, ..health })
+    }
+}

@@ -1,0 +1,205 @@
+//! The chain and the positions: committed groups are given their places by one session at a time. Every process tries; the lock is held for one step only, so that there is nobody to
+//! be replaced when a process dies.
+
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use sqlx::{
+    AssertSqlSafe, PgConnection,
+    postgres::{PgListener, PgPoolOptions, PgRow},
+    query,
+};
+use txn_change::Link;
+
+use super::{
+    OBSERVE, Shared,
+    connect::{connect, failed, within},
+    values::{Damage, Fields},
+};
+use crate::{error::Error, store::Position};
+
+/// Groups that one step takes, at most.
+const STEP: i32 = 256;
+/// The least time between two steps, so that busy writers share them.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How long a process that has nothing to say waits before it looks what others did: what a lost notification costs, at most.
+const POLL: Duration = Duration::from_millis(200);
+/// The greatest pause after failures.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// Says that there is something to chain, or that the store is closed.
+#[derive(Default)]
+pub(super) struct Signal(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    is_set: bool,
+    is_closed: bool,
+    wakers: Vec<Waker>,
+}
+
+impl Signal {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wake(&self) {
+        let mut state = self.state();
+        state.is_set = true;
+        let wakers = std::mem::take(&mut state.wakers);
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(super) fn close(&self) {
+        self.state().is_closed = true;
+        self.wake();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.state().is_closed
+    }
+
+    /// Waits until there is something, or the store is closed.
+    async fn wait(&self, is_for_close_only: bool) {
+        poll_fn(|context| {
+            let mut state = self.state();
+            if state.is_closed || (state.is_set && !is_for_close_only) {
+                return Poll::Ready(());
+            }
+            if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+                state.wakers.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// How far the chain reaches.
+pub(super) struct End {
+    pub(super) is_busy: bool,
+    pub(super) link: Link,
+    pub(super) position: Position,
+    linked: i32,
+}
+
+/// Takes one step, and says where the chain ends.
+pub(super) async fn step(session: &mut PgConnection, shared: &Shared, wait: bool) -> sqlx::Result<End> {
+    let text =
+        format!("SELECT is_busy, link_number, link_hash, link_position, linked FROM {}.chain($1, $2)", shared.schema);
+    let stepping = query(AssertSqlSafe(text)).bind(wait).bind(STEP).fetch_one(session);
+    let row = within(shared.waits.answer_max, stepping).await?;
+    let end = read(&row).map_err(|damage| sqlx::Error::Decode(damage.0.into()))?;
+    shared.reached(end.link, end.position);
+    if !end.is_busy {
+        OBSERVE.linked(end.linked);
+    }
+    Ok(end)
+}
+
+/// Steps until everything that was committed when it began has its place.
+pub(super) async fn catch_up(session: &mut PgConnection, shared: &Shared) -> sqlx::Result<End> {
+    loop {
+        let end = step(session, shared, true).await?;
+        if end.linked < STEP {
+            return Ok(end);
+        }
+    }
+}
+
+fn read(row: &PgRow) -> Result<End, Damage> {
+    let fields = Fields(row);
+    Ok(End {
+        is_busy: fields.get(0)?,
+        link: Link { number: fields.count(1)?, hash: fields.array(2)? },
+        position: Position(fields.count(3)?),
+        linked: fields.get(4)?,
+    })
+}
+
+/// The task that chains.
+pub(super) struct Sequencer {
+    shared: Arc<Shared>,
+    session: Option<PgConnection>,
+}
+
+impl Sequencer {
+    pub(super) fn new(shared: Arc<Shared>, session: PgConnection) -> Self {
+        Self { shared, session: Some(session) }
+    }
+
+    /// Takes one step. False when there is more to do at once.
+    pub(super) async fn step(&mut self, wait: bool) -> Result<bool, Error> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => connect(&self.shared.session, self.shared.waits).await?,
+        };
+        let end = step(&mut session, &self.shared, wait).await.map_err(failed("chaining"))?;
+        self.session = Some(session);
+        Ok(!end.is_busy && end.linked < STEP)
+    }
+
+    pub(super) async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut backoff = PAUSE;
+        loop {
+            // Nothing to hear is fine; then it looks what others did.
+            let _ = tokio::time::timeout(POLL, shared.sequencer.wait(false)).await;
+            let is_closing = shared.sequencer.is_closed();
+            shared.sequencer.state().is_set = false;
+            match self.step(false).await {
+                Ok(is_done) => {
+                    backoff = PAUSE;
+                    if !is_done {
+                        shared.sequencer.state().is_set = true;
+                    }
+                }
+                Err(error) => {
+                    OBSERVE.failed("the chain waits", &error);
+                    shared.sequencer.state().is_set = true;
+                    backoff = backoff.saturating_mul(2).min(BACKOFF_MAX);
+                }
+            }
+            if is_closing {
+                return;
+            }
+            tokio::time::sleep(backoff).await;
+        }
+    }
+}
+
+/// The task that hears how far other processes have come. Without it they are heard of a moment later, by the sequencer's own looking.
+pub(super) async fn listen(shared: Arc<Shared>) {
+    let hearing = async {
+        loop {
+            if let Err(_lost) = hear(&shared).await {
+                tokio::time::sleep(BACKOFF_MAX).await;
+            }
+        }
+    };
+    let closed = shared.sequencer.wait(true);
+    let (mut hearing, mut closed) = (std::pin::pin!(hearing), std::pin::pin!(closed));
+    poll_fn(|context| {
+        let hears: Poll<()> = hearing.as_mut().poll(context);
+        if hears.is_ready() { hears } else { closed.as_mut().poll(context) }
+    })
+    .await;
+}
+
+async fn hear(shared: &Shared) -> sqlx::Result<()> {
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(shared.waits.answer_max);
+    let pool = pool.connect_lazy_with(shared.session.clone());
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.listen(&shared.channel).await?;
+    loop {
+        let told = listener.recv().await?;
+        if let Ok(position) = told.payload().parse() {
+            shared.head.advance(Position(position));
+        }
+    }
+}

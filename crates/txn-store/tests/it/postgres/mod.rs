@@ -1,0 +1,4 @@
+//! The `postgres` backend on a real server, whose URL is in `TXN_POSTGRES_URL`: `cargo xtask test` starts one.
+
+mod conformance;
+pub(crate) mod server;
