@@ -1,4 +1,4 @@
-//! Ledger-shaped changes: transfers between two of 1,000 accounts, drawn from a seed.
+//! Ledger-shaped changes: transfers between two of 1,000 accounts (or of more), drawn from a seed.
 //!
 //! A change is what `txn_core::ledger::transfer` decides (two additions to guarded counters with history, and one fact with two index terms) with a plain event
 //! beside it. Stored, it is ten rows: its id, two counters, two entries, two events, two terms, and nothing else but the numbers in two indexes.
@@ -35,6 +35,28 @@ pub enum Means {
     TooLittle,
 }
 
+/// Who is paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payee {
+    /// Any account.
+    Any,
+    /// The first account, by all others, as a shop is by its customers: every change adds to that counter.
+    First,
+}
+
+/// A list of transfers. Two of one seed are equal; those of two seeds share no id.
+#[derive(Debug, Clone, Copy)]
+pub struct Transfers {
+    /// What the random numbers come from.
+    pub seed: u64,
+    /// Between so many accounts.
+    pub accounts: u64,
+    /// Who is paid.
+    pub payee: Payee,
+    /// Whether they can be.
+    pub means: Means,
+}
+
 /// What a change does to one account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leg {
@@ -68,12 +90,11 @@ fn context(operation: &str, key: &str) -> Context {
     }
 }
 
-/// The changes that open the accounts and give each its funds.
+/// The changes that open so many accounts and give each its funds.
 ///
 /// # Panics
 /// Never: all of it is sound.
-#[must_use]
-pub fn openings() -> Vec<Change> {
+pub fn openings(accounts: u64) -> impl Iterator<Item = Change> {
     let equity = AccountId::new("equity").expect("letters");
     let open = |id: AccountId, may_overdraw| {
         let account =
@@ -81,31 +102,51 @@ pub fn openings() -> Vec<Change> {
         let context = context("account.open", &account.id);
         ledger::open_account(&context, None, &OpenAccount { account }).expect("the account is new")
     };
-    let mut changes = vec![open(equity.clone(), true)];
-    for number in 0..ACCOUNTS {
-        changes.push(open(account_id(number), false));
+    let first = open(equity.clone(), true);
+    let others = (0..accounts).flat_map(move |number| {
         let id = TransferId::new(format!("funds-{number}")).expect("short and allowed");
         let amount = Money::from_minor(FUNDS.into(), Currency::USD);
         let funds = Transfer::simple(id, account_id(number), equity.clone(), amount);
-        changes.push(ledger::transfer(&context("ledger.transfer", &funds.id), &funds).expect("the transfer is sound"));
-    }
-    changes
+        let funded = ledger::transfer(&context("ledger.transfer", &funds.id), &funds).expect("the transfer is sound");
+        [open(account_id(number), false), funded]
+    });
+    std::iter::once(first).chain(others)
 }
 
-/// So many transfers of a seed. Two lists of one seed are equal; those of two seeds share no id.
+/// So many transfers of a seed between [`ACCOUNTS`] accounts.
 ///
 /// # Panics
 /// Never: all of them are sound.
 #[must_use]
 pub fn work(seed: u64, count: usize, means: Means) -> Vec<Work> {
-    let mut random = Random::new(seed);
-    (0..count).map(|index| one(&mut random, seed, index, means)).collect()
+    Transfers { means, ..Transfers::of(seed) }.iter().take(count).collect()
 }
 
-fn one(random: &mut Random, seed: u64, index: usize, means: Means) -> Work {
+impl Transfers {
+    /// Between any two of [`ACCOUNTS`] accounts, all of them paid.
+    #[must_use]
+    pub const fn of(seed: u64) -> Self {
+        Self { seed, accounts: ACCOUNTS, payee: Payee::Any, means: Means::Enough }
+    }
+
+    /// One transfer after the other, without end.
+    ///
+    /// # Panics
+    /// Never: all of them are sound.
+    pub fn iter(self) -> impl Iterator<Item = Work> {
+        let mut random = Random::new(self.seed);
+        (0..).map(move |index| one(&mut random, self, index))
+    }
+}
+
+fn one(random: &mut Random, transfers: Transfers, index: usize) -> Work {
+    let Transfers { seed, accounts, payee, means } = transfers;
     // Credits take from these accounts, so the second is the one that pays.
-    let to = random.below(ACCOUNTS);
-    let from = (to + 1 + random.below(ACCOUNTS - 1)) % ACCOUNTS;
+    let to = match payee {
+        Payee::Any => random.below(accounts),
+        Payee::First => 0,
+    };
+    let from = (to + 1 + random.below(accounts - 1)) % accounts;
     let amount = match means {
         Means::Enough => 1 + i64::try_from(random.below(10_000)).expect("below 10,000"),
         Means::TooLittle => FUNDS + FUNDS,
@@ -165,7 +206,7 @@ pub async fn time_two_counters(store: &dyn Store, count: usize, means: Means) ->
 #[must_use]
 pub fn view() -> MapView {
     let mut view = MapView::default();
-    for change in openings() {
+    for change in openings(ACCOUNTS) {
         let Ok(Verdict::Accepted(effects)) = evaluate(&view, &change, EFFECTIVE_AT) else {
             unreachable!("the openings are new and sound")
         };
@@ -180,15 +221,30 @@ pub fn single(change: Change) -> Vec<Commit> {
     vec![Commit { tenant: Tenant::default(), change }]
 }
 
-/// Opens the accounts in a store.
+/// Opens [`ACCOUNTS`] accounts in a store.
 ///
 /// # Panics
 /// When the store refuses.
 pub async fn open_accounts(store: &dyn Store) {
-    for group in openings().chunks(1_000) {
-        let batch = group.iter().map(|change| Commit { tenant: Tenant::default(), change: change.clone() }).collect();
+    open(store, ACCOUNTS).await;
+}
+
+/// Opens so many accounts in a store; gives the number of changes that took.
+///
+/// # Panics
+/// When the store refuses.
+pub async fn open(store: &dyn Store, accounts: u64) -> u64 {
+    let mut openings = openings(accounts);
+    let mut done = 0;
+    loop {
+        let changes = openings.by_ref().take(1_000);
+        let batch: Vec<Commit> = changes.map(|change| Commit { tenant: Tenant::default(), change }).collect();
+        if batch.is_empty() {
+            return done;
+        }
         for result in store.commit(batch).await {
             assert!(matches!(result, Ok(Outcome::Done(_))), "an account could not be opened: {result:?}");
+            done += 1;
         }
     }
 }

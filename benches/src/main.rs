@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! cargo run --release -p txn-bench -- commit [--json] [--runs N] [--dir DIR]
+//! cargo run --release -p txn-bench -- postgres [--json] [--runs N] [--postgres URL]
+//! cargo run --release -p txn-bench -- scale --store sqlite|postgres [--changes N] [--accounts N] [--json] [--dir DIR] [--postgres URL]
 //! cargo run --release -p txn-bench -- help
 //! ```
 //!
@@ -29,6 +31,29 @@
 //!   and no callers, every row ready (and freed once written, as ours frees a change), cached statements, and one transaction for so many changes as our store took together on average in the same
 //!   run. Ours has the hand-over between tasks, idempotency, refusals and digests on top. Our groups are counted by the receipts: all changes of a group are recorded at
 //!   one instant, so there are as many groups as instants.
+//!
+//! # postgres
+//!
+//! The same changes, on a server that is told by `--postgres` or `TXN_POSTGRES_URL`; the runner makes and drops the schemas `txn_bench_ours` and `txn_bench_peer` there. A server with `fsync` or
+//! `synchronous_commit` off is refused. 256 callers commit one change after the other. Before anything is measured, all sides run at a tiny size and must leave the same rows and refuse the same overdrafts;
+//! after each run of ours, debits must equal credits, entries be without a gap, and no change be missing.
+//!
+//! The peers write the same columns of the same tables under the same unique indexes; the account's row number is known to them, and a digest need not be computed.
+//!
+//! - **sqlx, a transaction per change**, as [sqlx documents](https://docs.rs/sqlx/0.9.0/sqlx/struct.Pool.html#method.begin): a warm pool without tests of its connections, statements prepared once
+//!   and cached by the connection, rows of one table in one statement. BEGIN, the change with `ON CONFLICT DO NOTHING RETURNING`, two guarded `UPDATE … RETURNING` in the order of the accounts, entries, events, terms, COMMIT.
+//!   Pools of 1, 4, 8, 16 and 32 connections are measured; the best of them (by its median) is the peer.
+//! - **groups by hand**: one session and no callers, every row ready, and one transaction for so many changes as our store took together on average in the same run (counted by its receipts): one `SELECT … FOR UPDATE` of
+//!   the accounts, guards and balances in Rust, and for each table one statement with [`unnest`](https://github.com/launchbadge/sqlx/blob/main/FAQ.md#how-can-i-bind-an-array-to-a-values-clause-how-can-i-do-bulk-inserts).
+//! - **hot**: every transfer pays the same account; the peer is ours on uniform accounts.
+//! - **processes**: the callers split over two processes on one schema, begun by one signal, to the end of the later; the peer is ours in one such process.
+//! - **steady**: calls at random (Poisson) instants, a tenth as many a second as the peak of ours in the same run, each measured from the instant at which it was due; the peer is the best pool of transactions at the same load.
+//! - **unchained**: how many changes the sequencer still had to chain when the last caller had its answer.
+//!
+//! # scale
+//!
+//! 5 million of the same changes over 100 thousand accounts, as a bulk loader would send them: eight tasks, each with a batch of 256 in one call. `last` compares the time of a change in the last fiftieth (100 thousand) with
+//! that in the first; `memory` the largest resident size of this process, seen at every tenth, with that after the first tenth. It takes minutes, and some 10 GB of disk.
 #![allow(
     clippy::float_arithmetic,
     clippy::arithmetic_side_effects,
@@ -39,9 +64,12 @@
 
 mod commit;
 mod medium;
+mod postgres;
 mod report;
+mod rows;
+mod scale;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{env, ops::RangeInclusive, path::PathBuf, process::ExitCode};
 
 use lexopt::{Arg, Parser, ValueExt};
 
@@ -49,21 +77,49 @@ const HELP: &str = "\
 Usage: txn-bench <AREA> [OPTIONS]
 
 Areas:
-  commit       commits to sqlite and memory, beside hand-written peers
-  help         this text
+  commit          commits to sqlite and memory, beside hand-written peers
+  postgres        commits to a PostgreSQL server, beside hand-written peers
+  scale           millions of changes: whether the last are as fast as the first
+  help            this text
 
 Options:
-  --json       one line of JSON per measurement instead of a table
-  --runs N     how often everything is measured: 1 to 99 (default 5)
-  --dir DIR    where files are written (default: the system's temporary folder, or
-               the current one when that is in memory)
+  --json          one line of JSON per measurement instead of a table
+  --runs N        commit, postgres: how often everything is measured: 1 to 99
+                  (default 5)
+  --dir DIR       commit, scale: where files are written (default: the system's
+                  temporary folder, or the current one when that is in memory)
+  --postgres URL  postgres, scale: the server (default: $TXN_POSTGRES_URL)
+  --store NAME    scale: sqlite or postgres
+  --changes N     scale: how many (default 5000000)
+  --accounts N    scale: over how many (default 100000)
 ";
 
 /// What was asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Options {
     is_json: bool,
-    runs: usize,
+    runs: Option<usize>,
     dir: Option<PathBuf>,
+    postgres: Option<String>,
+    store: Option<String>,
+    changes: Option<u64>,
+    accounts: Option<u64>,
+}
+
+impl Options {
+    fn runs(&self) -> usize {
+        self.runs.unwrap_or(5)
+    }
+
+    fn url(&self) -> Result<String, String> {
+        let told = self.postgres.clone().or_else(|| env::var("TXN_POSTGRES_URL").ok());
+        told.ok_or_else(|| "no server is named; give --postgres or TXN_POSTGRES_URL".into())
+    }
+
+    fn scale(&self) -> scale::Size {
+        let scale::Size { changes, accounts } = scale::FULL;
+        scale::Size { changes: self.changes.unwrap_or(changes), accounts: self.accounts.unwrap_or(accounts) }
+    }
 }
 
 fn main() -> ExitCode {
@@ -81,9 +137,14 @@ fn run() -> Result<(), String> {
         print!("{HELP}");
         return Ok(());
     };
-    let measurements = match area.as_str() {
-        "commit" => commit::measure(options.runs, &medium::folder(options.dir)?, commit::FULL),
-        other => return Err(format!("no area is named {other:?}; try `txn-bench help`")),
+    let measurements = match (area.as_str(), options.store.as_deref()) {
+        ("commit", _) => commit::measure(options.runs(), &medium::folder(options.dir)?, commit::FULL),
+        ("postgres", _) => postgres::measure(options.runs(), &options.url()?, postgres::FULL)?,
+        ("scale", Some("sqlite")) => scale::sqlite(options.scale(), &medium::folder(options.dir)?)?,
+        ("scale", Some("postgres")) => scale::postgres(options.scale(), &options.url()?)?,
+        ("scale", _) => return Err("a store is missing: --store sqlite or --store postgres".into()),
+        (postgres::processes::AREA, _) => return postgres::processes::child(),
+        (other, _) => return Err(format!("no area is named {other:?}; try `txn-bench help`")),
     };
     if options.is_json {
         report::json(&measurements)
@@ -93,29 +154,63 @@ fn run() -> Result<(), String> {
     Ok(())
 }
 
+/// The options that an area takes beside `--json`.
+fn taken(area: &str) -> &'static [&'static str] {
+    match area {
+        "commit" => &["runs", "dir"],
+        "postgres" => &["runs", "postgres"],
+        "scale" => &["dir", "postgres", "store", "changes", "accounts"],
+        _ => &[],
+    }
+}
+
 /// The area and its options; `None` when help is asked for.
 fn parse(mut parser: Parser) -> Result<Option<(String, Options)>, lexopt::Error> {
     let mut area = None;
-    let mut options = Options { is_json: false, runs: 5, dir: None };
+    let mut options = Options::default();
+    let mut given = Vec::new();
     while let Some(arg) = parser.next()? {
-        match arg {
+        let name = match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(None),
-            Arg::Long("json") => options.is_json = true,
-            Arg::Long("dir") => options.dir = Some(parser.value()?.into()),
-            Arg::Long("runs") => {
-                let value = parser.value()?.string()?;
-                let runs = value.parse().ok().filter(|runs| (1..=99).contains(runs));
-                options.runs = runs.ok_or_else(|| format!("--runs {value:?}: 1 to 99 are allowed"))?;
+            Arg::Long("json") => {
+                options.is_json = true;
+                continue;
             }
-            Arg::Value(value) if area.is_none() => area = Some(value.string()?),
+            Arg::Value(value) if area.is_none() => {
+                area = Some(value.string()?);
+                continue;
+            }
+            Arg::Long(name) => name.to_owned(),
             other => return Err(other.unexpected()),
+        };
+        match name.as_str() {
+            "dir" => options.dir = Some(parser.value()?.into()),
+            "runs" => {
+                let runs = number(&mut parser, "--runs", 1..=99)?;
+                options.runs = Some(usize::try_from(runs).expect("below 100"));
+            }
+            "postgres" => options.postgres = Some(parser.value()?.string()?),
+            "store" => options.store = Some(parser.value()?.string()?),
+            "changes" => options.changes = Some(number(&mut parser, "--changes", 20_000..=1_000_000_000)?),
+            "accounts" => options.accounts = Some(number(&mut parser, "--accounts", 2..=10_000_000)?),
+            _ => return Err(Arg::Long(&name).unexpected()),
         }
+        given.push(name);
     }
-    match area {
-        Some(area) if area == "help" => Ok(None),
-        Some(area) => Ok(Some((area, options))),
-        None => Err("an area is missing; try `txn-bench help`".into()),
+    let Some(area) = area else { return Err("an area is missing; try `txn-bench help`".into()) };
+    if area == "help" {
+        return Ok(None);
     }
+    match given.iter().find(|name| !taken(&area).contains(&name.as_str())) {
+        Some(name) => Err(format!("{area} takes no --{name}").into()),
+        None => Ok(Some((area, options))),
+    }
+}
+
+fn number(parser: &mut Parser, name: &str, allowed: RangeInclusive<u64>) -> Result<u64, lexopt::Error> {
+    let value = parser.value()?.string()?;
+    let number = value.parse().ok().filter(|number| allowed.contains(number));
+    number.ok_or_else(|| format!("{name} {value:?}: {} to {} are allowed", allowed.start(), allowed.end()).into())
 }
 
 #[cfg(test)]
@@ -126,11 +221,19 @@ mod tests {
     fn arguments_are_an_area_and_options_and_anything_else_is_refused() {
         let parsed = |args: &[&str]| parse(Parser::from_args(args));
         let (area, options) = parsed(&["commit", "--json", "--runs", "7", "--dir", "."]).unwrap().unwrap();
-        assert_eq!((area.as_str(), options.is_json, options.runs), ("commit", true, 7));
+        assert_eq!((area.as_str(), options.is_json, options.runs()), ("commit", true, 7));
+        let (_, options) = parsed(&["scale", "--store", "sqlite", "--changes", "20000"]).unwrap().unwrap();
+        assert_eq!((options.store.as_deref(), options.scale().changes), (Some("sqlite"), 20_000));
         assert!(parsed(&["help"]).unwrap().is_none());
-        for bad in
-            [&["commit", "again"][..], &[], &["commit", "--fast"], &["commit", "--runs", "0"], &["commit", "--runs"]]
-        {
+        for bad in [
+            &["commit", "again"][..],
+            &[],
+            &["commit", "--fast"],
+            &["commit", "--runs", "0"],
+            &["commit", "--runs"],
+            &["commit", "--store", "sqlite"],
+            &["scale", "--changes", "10"],
+        ] {
             assert!(parsed(bad).is_err(), "{bad:?}");
         }
     }

@@ -45,6 +45,40 @@ impl Measurement {
     }
 }
 
+/// Values by name, in the order in which the names first came.
+#[derive(Default)]
+pub(crate) struct Values(pub(crate) Vec<(String, &'static str, Vec<f64>)>);
+
+impl Values {
+    pub(crate) fn push(&mut self, name: impl Into<String>, unit: &'static str, value: f64) {
+        let name = name.into();
+        match self.0.iter_mut().find(|(known, ..)| *known == name) {
+            Some((.., values)) => values.push(value),
+            None => self.0.push((name, unit, vec![value])),
+        }
+    }
+
+    /// Those of all runs so far.
+    pub(crate) fn all(&self, name: &str) -> &[f64] {
+        let found = self.0.iter().find(|(known, ..)| known == name);
+        &found.expect("every run measures everything").2
+    }
+
+    /// That of the last run.
+    pub(crate) fn last(&self, name: &str) -> f64 {
+        *self.all(name).last().expect("pushed with a value")
+    }
+
+    /// Those of all runs, taken out.
+    pub(crate) fn take(&mut self, name: &str) -> Vec<f64> {
+        let place = self.0.iter().position(|(known, ..)| known == name).expect("every run measures everything");
+        self.0.remove(place).2
+    }
+}
+
+/// More is better.
+pub(crate) const RATE: &str = "changes/s";
+
 /// The middle value, or the mean of the two in the middle.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();

@@ -23,6 +23,7 @@ Developer commands of txn.
   cargo xtask test            build and run every test, on private servers, and the first-hour tutorial
       --embedded              only what needs no server
       -- ARGUMENTS            only what `cargo test` finds with these, without the tutorial
+  cargo xtask soak [FACTOR]   run faults and histories FACTOR (10) times as long, on private servers
   cargo xtask services        start the tests' servers, or find them running, and print their variables
   cargo xtask services stop   stop them
   cargo xtask services run COMMAND
@@ -37,6 +38,7 @@ Developer commands of txn.
 enum Command {
     Help,
     Test { suites: Suites, arguments: Vec<String> },
+    Soak { factor: u64 },
     Services,
     ServicesStop,
     ServicesRun { command: Vec<String> },
@@ -68,6 +70,13 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
     let command = match words.next() {
         None => return Err("no command".to_owned()),
         Some("help" | "--help" | "-h") => Command::Help,
+        Some("soak") => match words.next() {
+            None => Command::Soak { factor: 10 },
+            Some(factor) => {
+                let factor = factor.parse().ok().filter(|factor| (1..=100_000).contains(factor));
+                Command::Soak { factor: factor.ok_or("soak takes a factor of 1 to 100000")? }
+            }
+        },
         Some("test") => {
             let mut rest = words.by_ref().peekable();
             let embedded = rest.next_if(|word| *word == "--embedded");
@@ -109,6 +118,7 @@ fn run(command: &Command) -> Result<(), String> {
             Ok(())
         }
         Command::Test { suites, arguments } => test::run(&Workspace::load()?, *suites, arguments),
+        Command::Soak { factor } => test::soak(&Workspace::load()?, *factor),
         Command::Services => services::start(&Workspace::load()?),
         Command::ServicesStop => services::stop(&Workspace::load()?),
         Command::ServicesRun { command } => services::run(command),
@@ -131,6 +141,7 @@ mod tests {
         let commands = [
             ("help", Command::Help),
             ("test", Command::Test { suites: Suites::All, arguments: vec![] }),
+            ("soak", Command::Soak { factor: 10 }),
             ("services", Command::Services),
             ("services stop", Command::ServicesStop),
             ("features", Command::Features),
@@ -155,6 +166,7 @@ mod tests {
         for (line, named) in [
             ("", "no command"),
             ("tset", "\"tset\""),
+            ("soak long", "soak takes a factor"),
             ("test --fast", "\"--fast\""),
             ("test money", "`--`"),
             ("services start", "\"start\""),

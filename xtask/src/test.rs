@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 
 use crate::cargo::{self, Workspace};
-use crate::servers::Servers;
+use crate::servers::{Servers, strace};
 
 /// The features whose tests run on a bare machine. Named rather than `--all-features`, so that a feature which
 /// needs a server cannot slip in; a feature that stands in no list fails the command, so that none is forgotten.
 const SERVERLESS: &[&str] = &[
     "txn-store/conformance",
+    "txn-store/faults",
     "txn-store/memory",
     "txn-store/postgres",
     "txn-store/sqlite",
@@ -21,7 +22,7 @@ const SERVERLESS: &[&str] = &[
 ];
 
 /// The features whose tests need a server; they find it through the variables that `servers` hands out.
-const SERVER: &[&str] = &["txn-store/servers", "xtask/servers"];
+const SERVER: &[&str] = &["host-tables/servers", "txn-store/servers", "txn/servers", "xtask/servers"];
 
 /// The tutorial's code: outside the workspace, on path dependencies, as in a reader's own project.
 const TUTORIAL: &str = "docs/first-hour/Cargo.toml";
@@ -40,6 +41,7 @@ pub(crate) fn run(workspace: &Workspace, suites: Suites, arguments: &[String]) -
     unlisted(&declared(workspace), &[SERVERLESS, SERVER].concat())?;
     match suites {
         Suites::All => {
+            strace::find()?;
             let servers = Servers::start()?;
             tests(workspace, &[SERVERLESS, SERVER].concat(), arguments, &servers.variables())?;
         }
@@ -51,6 +53,20 @@ pub(crate) fn run(workspace: &Workspace, suites: Suites, arguments: &[String]) -
         }
     }
     Ok(())
+}
+
+/// The tests that gain from running long, each so many times as long as in `test`: faults, histories against the naive model, and histories of many callers.
+pub(crate) fn soak(workspace: &Workspace, factor: u64) -> Result<(), String> {
+    strace::find()?;
+    let servers = Servers::start()?;
+    let mut variables = servers.variables();
+    variables.push(("TXN_SOAK".to_owned(), factor.to_string()));
+    variables.push(("TXN_HISTORIES_CASES".to_owned(), factor.saturating_mul(100).to_string()));
+    let features = [SERVERLESS, SERVER].concat();
+    let features: Vec<&str> = features.into_iter().filter_map(|feature| feature.strip_prefix("txn-store/")).collect();
+    let features = features.join(",");
+    let words = ["test", "--release", "-p", "txn-store", "--features", &features, "--test", "it", "--"];
+    cargo::run_with(&workspace.root, words.into_iter().chain(["faults", "histories", "--nocapture"]), &variables)
 }
 
 fn tests(

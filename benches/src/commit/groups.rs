@@ -10,9 +10,10 @@ use txn_bench::ledger::{EFFECTIVE_AT, Leg};
 use txn_store::{Clock, SystemClock};
 
 use super::rows::{
-    CACHE_KIB, CHECKPOINT_PAGES, GUARDS, INSERT_CHANGE, INSERT_COUNTER, INSERT_ENTRIES, INSERT_EVENTS, INSERT_TERMS,
-    PAGE_BYTES, Row, TABLES, UPDATE_COUNTER, accounts, number,
+    CACHE_KIB, CHECKPOINT_PAGES, INSERT_CHANGE, INSERT_COUNTER, INSERT_ENTRIES, INSERT_EVENTS, INSERT_TERMS,
+    PAGE_BYTES, TABLES, UPDATE_COUNTER,
 };
+use crate::rows::{GUARDS, Row, accounts, number};
 
 /// Writes the rows in transactions of `group` changes.
 pub(super) fn write(parent: &Path, rows: Vec<Row>, group: usize) -> Duration {

@@ -13,9 +13,9 @@ use txn_bench::{
 
 use crate::{
     medium::Medium,
-    report::{Measurement, median},
+    report::{Measurement, RATE, Values, median},
+    rows::Row,
 };
-use rows::Row;
 
 /// How many changes a run takes.
 #[derive(Debug, Clone, Copy)]
@@ -33,27 +33,6 @@ pub(crate) const FULL: Size = Size { grouped: 40_960, flushed: 2_048, repeated: 
 
 const CALLERS: [usize; 3] = [1, 32, 512];
 const SEED: u64 = 20_111_209;
-
-/// Values by name, in the order in which the names first came.
-#[derive(Default)]
-struct Values(Vec<(String, &'static str, Vec<f64>)>);
-
-impl Values {
-    fn push(&mut self, name: impl Into<String>, unit: &'static str, value: f64) {
-        let name = name.into();
-        match self.0.iter_mut().find(|(known, ..)| *known == name) {
-            Some((.., values)) => values.push(value),
-            None => self.0.push((name, unit, vec![value])),
-        }
-    }
-
-    fn take(&mut self, name: &str) -> Vec<f64> {
-        let place = self.0.iter().position(|(known, ..)| known == name).expect("every run measures everything");
-        self.0.remove(place).2
-    }
-}
-
-const RATE: &str = "changes/s";
 
 /// Measures everything so often, in turn.
 pub(crate) fn measure(runs: usize, medium: &Medium, size: Size) -> Vec<Measurement> {

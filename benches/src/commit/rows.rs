@@ -1,6 +1,4 @@
-//! What both peers share: the tables, the statements, and the rows of a change as plain values.
-
-use txn_bench::ledger::{ACCOUNTS, FUNDS, Work};
+//! What both peers share: the tables and the statements.
 
 /// The tables that a change of ours goes to, with the same columns and the same unique indexes, for hands that know they need no more.
 pub(super) const TABLES: &str = "
@@ -48,32 +46,3 @@ pub(super) const INSERT_TERMS: &str = "INSERT INTO event_term(tenant, term, posi
 /// An account with its funds, as an opening of ours leaves it.
 pub(super) const INSERT_COUNTER: &str = "INSERT INTO counter(no, tenant, key, class, unit, guards, status, version, sequence, l0, l1, l2, l3) \
     VALUES (?1, 1, ?2, 1, 'USD', ?3, 0, 2, 1, 0, ?4, 0, 0)";
-pub(super) const GUARDS: &str = r#"[{"weights":[0,1,-1,-1],"min":0},null]"#;
-
-/// The accounts as rows for [`INSERT_COUNTER`].
-pub(super) fn accounts() -> impl Iterator<Item = (i64, Vec<u8>, i64)> {
-    (0..ACCOUNTS).map(|account| (number(account), format!("ledger/customers:{account:04}/USD").into_bytes(), FUNDS))
-}
-
-/// The row number of an account.
-pub(super) fn number(account: u64) -> i64 {
-    account.cast_signed() + 1
-}
-
-/// A change with all that is written of it, ready.
-pub(super) struct Row {
-    pub(super) work: Work,
-    /// The index terms as they stand in the event.
-    pub(super) terms: Vec<u8>,
-}
-
-impl Row {
-    pub(super) fn of(work: Work) -> Self {
-        let terms = work.change.append[0].terms.iter();
-        let terms = terms.flat_map(|term| {
-            let length = u16::try_from(term.as_bytes().len()).expect("a term is short").to_be_bytes();
-            length.into_iter().chain(term.as_bytes().iter().copied()).collect::<Vec<u8>>()
-        });
-        Self { terms: terms.collect(), work }
-    }
-}

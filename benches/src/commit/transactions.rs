@@ -14,9 +14,10 @@ use txn_bench::{
 use txn_store::{Clock, SystemClock};
 
 use super::rows::{
-    CACHE_KIB, CHECKPOINT_PAGES, GUARDS, INSERT_CHANGE, INSERT_COUNTER, INSERT_ENTRIES, INSERT_EVENTS, INSERT_TERMS,
-    PAGE_BYTES, Row, TABLES, UPDATE_COUNTER, accounts, number,
+    CACHE_KIB, CHECKPOINT_PAGES, INSERT_CHANGE, INSERT_COUNTER, INSERT_ENTRIES, INSERT_EVENTS, INSERT_TERMS,
+    PAGE_BYTES, TABLES, UPDATE_COUNTER,
 };
+use crate::rows::{GUARDS, Row, accounts, number};
 
 /// Long enough that nobody gives up: neither the last of many callers nor a connection that waits for another's lock.
 const PATIENCE: Duration = Duration::from_secs(600);

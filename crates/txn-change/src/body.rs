@@ -10,6 +10,8 @@ use core::fmt;
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
+use crate::key::is_reserved;
+
 /// A type that can be a body. The pair (`TYPE`, `SCHEMA`) is stored beside the bytes, so that an older version can be lifted when read.
 ///
 /// ```
@@ -34,6 +36,41 @@ pub trait Document: Serialize + DeserializeOwned {
     const TYPE: &'static str;
     /// The version of its shape.
     const SCHEMA: u16;
+
+    /// Reads a body of an earlier schema as this one; `None` for a version that was never written. What is stored stays as it is: a document takes its new shape when it is put
+    /// the next time.
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    /// use txn_change::{Body, BodyError, Document};
+    ///
+    /// /// As it was: a release wrote this, so the type stays.
+    /// #[derive(Serialize, Deserialize)]
+    /// struct NoteV1 { text: String }
+    /// impl Document for NoteV1 {
+    ///     const TYPE: &'static str = "note";
+    ///     const SCHEMA: u16 = 1;
+    /// }
+    ///
+    /// #[derive(Serialize, Deserialize, Debug, PartialEq)]
+    /// struct Note { title: String, text: String }
+    /// impl Document for Note {
+    ///     const TYPE: &'static str = "note";
+    ///     const SCHEMA: u16 = 2;
+    ///     fn lift(body: &Body) -> Option<Result<Self, BodyError>> {
+    ///         let from_1 = |NoteV1 { text }| Note { title: "untitled".into(), text };
+    ///         (body.schema() == 1).then(|| body.read().map(from_1))
+    ///     }
+    /// }
+    ///
+    /// let stored = Body::raw("note", 1, br#"{"text":"hello"}"#.to_vec());
+    /// assert_eq!(stored.read::<Note>()?, Note { title: "untitled".into(), text: "hello".into() });
+    /// # Ok::<(), BodyError>(())
+    /// ```
+    fn lift(body: &Body) -> Option<Result<Self, BodyError>> {
+        let _ = body;
+        None
+    }
 }
 
 /// How the bytes are written.
@@ -171,11 +208,17 @@ impl Body {
     /// Reads the value.
     ///
     /// # Errors
-    /// [`BodyError::WrongType`] for another type or schema, [`BodyError::Unreadable`] for bytes of another shape, [`BodyError::Erased`] when the content was
+    /// [`BodyError::WrongType`] for another type, or a schema that this build does not know, [`BodyError::Unreadable`] for bytes of another shape, [`BodyError::Erased`] when the content was
     /// erased.
     pub fn read<T: Document>(&self) -> Result<T, BodyError> {
         if self.format == Format::Erased {
             return Err(BodyError::Erased { type_name: self.type_name.to_string() });
+        }
+        if &*self.type_name == T::TYPE
+            && self.schema < T::SCHEMA
+            && let Some(lifted) = T::lift(self)
+        {
+            return lifted;
         }
         if &*self.type_name != T::TYPE || self.schema != T::SCHEMA {
             return Err(BodyError::WrongType {
@@ -190,6 +233,12 @@ impl Body {
             schema: self.schema,
             reason: e.to_string(),
         })
+    }
+
+    /// Whether the type belongs to txn.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        is_reserved(&self.type_name)
     }
 
     /// The stored name of the type.

@@ -72,6 +72,38 @@ pub trait Export: Send {
     async fn next(&mut self, max: usize) -> Result<Vec<Row>, Error>;
 }
 
+/// Content that is to be gone. What belongs to txn holds ids rather than personal data, and stays: its services and the audit read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Erase {
+    /// The content and the index terms of a record. Its key stays, and its version grows by one, so that a decision that read it before is not committed.
+    Record(Key),
+    /// The answer under a change's id. The id stays, and a repetition is answered with the erased body.
+    Answer(ChangeId),
+    /// The payloads of all events of a change. Their ids, subjects and terms stay: they carry ids rather than personal data.
+    Events(ChangeId),
+}
+
+impl Erase {
+    /// The refusal to erase what belongs to txn.
+    #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn refuse(name: &str) -> Error {
+        Error::new(crate::ErrorKind::Invalid, format!("{name} belongs to txn and is not erased"))
+    }
+
+    /// Refuses what can be seen to belong to txn before anything is read.
+    #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn check(what: &[Self]) -> Result<(), Error> {
+        match what
+            .iter()
+            .find_map(|erase| if let Self::Record(key) = erase { key.is_reserved().then_some(key) } else { None })
+        {
+            Some(key) => Err(Self::refuse(&key.to_string())),
+            None => Ok(()),
+        }
+    }
+}
+
 /// How a store is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Health {
@@ -87,7 +119,7 @@ pub struct Health {
     pub unchained: u64,
 }
 
-/// The operator's side of a store: all tenants, read-only so far.
+/// The operator's side of a store: all tenants.
 #[async_trait]
 pub trait StoreAdmin: Store {
     /// Begins a consistent reading of everything.
@@ -95,6 +127,32 @@ pub trait StoreAdmin: Store {
 
     /// Asks how the store is; fails when it cannot commit.
     async fn health(&self) -> Result<Health, Error>;
+
+    /// Erases content for good: all of it or, on an error, nothing; says of how many rows. What is left of a content is its SHA-256, so that the chain still proves; who can guess a short content
+    /// can check the guess against it. What does not exist, or is erased already, is passed over. Copies that others made (backups, standbys, whoever followed the log) are theirs to erase.
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory")] {
+    /// use std::sync::Arc;
+    /// use txn_change::{Body, Change, ChangeId, Fingerprint, Format, Key, Kind, Tenant};
+    /// use txn_store::{memory::Memory, Erase, Scope, StoreAdmin};
+    /// # pollster::block_on(async {
+    /// let store = Arc::new(Memory::new());
+    /// let scope = Scope::new(store.clone(), Tenant::default());
+    /// let person = Key::of(Kind::new("person")?).number(1).build();
+    /// let change = Change::new(ChangeId::new("person.add/1")?, Fingerprint::of("person.add", &1))
+    ///     .insert(person.clone(), Body::raw("person", 1, br#"{"name":"Ann"}"#.to_vec()), vec![]);
+    /// scope.commit(change).await?;
+    /// assert_eq!(store.erase(&Tenant::default(), vec![Erase::Record(person.clone())]).await?, 1);
+    /// assert_eq!(scope.record(person).await?.expect("the key stays").body.format(), Format::Erased);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for what belongs to txn.
+    async fn erase(&self, tenant: &Tenant, what: Vec<Erase>) -> Result<u64, Error>;
 }
 
 macro_rules! forward {
@@ -107,6 +165,10 @@ macro_rules! forward {
 
             async fn health(&self) -> Result<Health, Error> {
                 (**self).health().await
+            }
+
+            async fn erase(&self, tenant: &Tenant, what: Vec<Erase>) -> Result<u64, Error> {
+                (**self).erase(tenant, what).await
             }
         }
     };

@@ -14,7 +14,9 @@ pub enum ErrorKind {
     Closed,
     /// The medium does not answer now.
     Unavailable,
-    /// Another process owns the store.
+    /// Others were first, or held what was needed for too long. A host's transaction must be begun again.
+    Contended,
+    /// Another process owns the store, or another consumer the cursor.
     Locked,
     /// The stored format is newer than this build.
     Newer,
@@ -69,7 +71,7 @@ impl Error {
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self.kind, ErrorKind::Overloaded | ErrorKind::Unavailable)
+        matches!(self.kind, ErrorKind::Overloaded | ErrorKind::Unavailable | ErrorKind::Contended)
     }
 }
 
@@ -80,6 +82,7 @@ impl fmt::Display for Error {
             ErrorKind::Overloaded => "overloaded",
             ErrorKind::Closed => "closed",
             ErrorKind::Unavailable => "unavailable",
+            ErrorKind::Contended => "contended",
             ErrorKind::Locked => "locked",
             ErrorKind::Newer => "newer format",
             ErrorKind::Corrupt => "corrupt",

@@ -10,6 +10,7 @@
 //! | metric | kind | what |
 //! |---|---|---|
 //! | `txn_store_changes_total{backend, outcome}` | counter | changes answered: `done`, `replayed`, `conflict`, `refused`, `unknown`, `error` |
+//! | `txn_store_host_changes_total{backend, outcome}` | counter | changes judged in hosts' transactions: `pending`, `replayed`, `refused`, `contended`, `error` |
 //! | `txn_store_commit_seconds{backend}` | histogram | from the call to the answer of a change |
 //! | `txn_store_group_changes{backend}` | histogram | changes in a group |
 //! | `txn_store_skips_total{backend}` | counter | changes put off because another holds their rows (`postgres`) |
@@ -44,8 +45,13 @@ mod cursor;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod encode;
 mod error;
+#[cfg(feature = "faults")]
+pub mod faults;
+mod follow;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod group;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod host;
 mod limits;
 #[cfg(feature = "memory")]
 pub mod memory;
@@ -60,13 +66,17 @@ mod scope;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod store;
+pub mod views;
 #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
 mod watch;
 
-pub use admin::{Export, Health, Row, StoreAdmin};
+pub use admin::{Erase, Export, Health, Row, StoreAdmin};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cursor::Cursor;
 pub use error::{Error, ErrorKind};
+pub use follow::{Consumer, Follow};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use host::{Pending, Tentative};
 pub use limits::StoreLimits;
 pub use query::{Found, Page, Query, Range};
 pub use scope::Scope;

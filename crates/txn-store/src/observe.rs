@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use txn_change::Refusal;
 
-use crate::{error::Error, store::Outcome};
+use crate::{
+    error::{Error, ErrorKind},
+    host::Tentative,
+    store::Outcome,
+};
 
 /// A backend by its name, as the label says it.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +27,18 @@ impl Observe {
         };
         metrics::counter!("txn_store_changes_total", "backend" => self.0, "outcome" => outcome).increment(1);
         metrics::histogram!("txn_store_commit_seconds", "backend" => self.0).record(after);
+    }
+
+    /// A change was judged inside a host's transaction; whether that is committed is not known here.
+    pub(crate) fn in_host(self, judged: &Result<Tentative, Error>) {
+        let outcome = match judged {
+            Ok(Tentative::Pending(pending)) if pending.is_replayed() => "replayed",
+            Ok(Tentative::Pending(_)) => "pending",
+            Ok(Tentative::Refused(_)) => "refused",
+            Err(error) if error.kind() == ErrorKind::Contended => "contended",
+            Err(_) => "error",
+        };
+        metrics::counter!("txn_store_host_changes_total", "backend" => self.0, "outcome" => outcome).increment(1);
     }
 
     /// A group of so many changes was begun, while so many wait.

@@ -28,6 +28,12 @@ impl Head {
         Position(self.position.load(Ordering::SeqCst))
     }
 
+    /// Whether somebody waits, or did not long ago.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn is_waited_for(&self) -> bool {
+        !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     pub(crate) fn advance(&self, to: Position) {
         if self.position.fetch_max(to.0, Ordering::SeqCst) < to.0 {
             let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));

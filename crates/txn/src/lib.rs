@@ -46,6 +46,7 @@ mod payments;
 mod returns;
 mod services;
 mod timers;
+pub mod views;
 
 /// The trunk: changes, keys, counters.
 pub use txn_change as change;

@@ -7,6 +7,7 @@ mod account;
 mod binaries;
 mod postgres;
 mod random;
+pub(crate) mod strace;
 pub(crate) mod supervisor;
 
 use std::path::PathBuf;

@@ -45,10 +45,13 @@ mod counters;
 mod cursors;
 mod durable;
 mod entries;
+mod erase;
 mod extremes;
 mod facts;
 mod find;
+mod follow;
 mod guards;
+pub mod isolation;
 mod limits;
 mod log;
 mod races;
@@ -119,12 +122,13 @@ use named;
 /// All scenarios, in the order of the contract.
 #[must_use]
 pub fn scenarios() -> Vec<Scenario> {
-    let all: [&[Scenario]; 24] = [
+    let all: [&[Scenario]; 27] = [
         commit::ALL,
         replay::ALL,
         resolve::ALL,
         versions::ALL,
         races::ALL,
+        isolation::ALL,
         counters::ALL,
         guards::ALL,
         facts::ALL,
@@ -132,6 +136,7 @@ pub fn scenarios() -> Vec<Scenario> {
         find::ALL,
         cursors::ALL,
         log::ALL,
+        follow::ALL,
         chain::ALL,
         tenants::ALL,
         limits::ALL,
@@ -141,6 +146,7 @@ pub fn scenarios() -> Vec<Scenario> {
         extremes::ALL,
         cancel::ALL,
         admin::ALL,
+        erase::ALL,
         cancel::DURABLE,
         durable::ALL,
         chain::DURABLE,

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "postgres")]
 use std::task::{Context, Poll};
+#[cfg(feature = "sqlite")]
+use std::time::Duration;
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -100,6 +102,17 @@ impl<J> Queue<J> {
         let count = state.jobs.len().min(max);
         jobs.extend(state.jobs.drain(..count));
         count > 0 || state.closed.is_none()
+    }
+
+    /// Waits until there is something to take or the queue is closed, but no longer than this.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn wait(&self, wait_max: Duration) {
+        let mut state = self.state();
+        if state.jobs.is_empty() && state.closed.is_none() {
+            state.sleeping = state.sleeping.saturating_add(1);
+            state = self.ready.wait_timeout(state, wait_max).unwrap_or_else(PoisonError::into_inner).0;
+            state.sleeping = state.sleeping.saturating_sub(1);
+        }
     }
 
     /// As [`Queue::take`] with waiting, for a task.

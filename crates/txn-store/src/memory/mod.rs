@@ -3,6 +3,7 @@
 //! **Durability: none.** What is committed lives as long as the value. Every call finishes within one poll and needs no runtime, so this backend works
 //! under any executor. It is the oracle that the other backends are compared with.
 
+mod erase;
 mod export;
 mod find;
 mod state;
@@ -13,7 +14,7 @@ use async_trait::async_trait;
 use txn_change::{Tenant, Timestamp};
 
 use crate::{
-    admin::{Export, Health, StoreAdmin},
+    admin::{Erase, Export, Health, StoreAdmin},
     clock::{Clock, StoreTime, SystemClock},
     cursor::Cursor,
     error::{Error, ErrorKind},
@@ -136,6 +137,10 @@ impl StoreAdmin for Memory {
         let state = self.state();
         let (head, commits) = (state.head(), state.commits.len() as u64);
         Ok(Health { head, commits, queued: 0, chain: state.chain(), unchained: 0 })
+    }
+
+    async fn erase(&self, tenant: &Tenant, what: Vec<Erase>) -> Result<u64, Error> {
+        erase::erase(&mut self.state(), tenant, &what)
     }
 }
 

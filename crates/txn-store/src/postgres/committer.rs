@@ -4,15 +4,15 @@
 
 use std::{collections::VecDeque, future::poll_fn, sync::Arc, time::Duration};
 
-use sqlx::{PgConnection, Row, raw_sql};
+use sqlx::{PgConnection, Row, postgres::PgConnectOptions, raw_sql};
 use txn_change::{Change, Class, Refusal, Stored, Tenant, Timestamp, Verdict, evaluate};
 
 use super::{
     OBSERVE, Shared,
     connect::{connect, failed, is_in_the_way, is_session_sound, within},
-    load::{Loaded, Patience, Unloaded, load},
+    load::{Facts, Loaded, Patience, Unloaded, load},
     settle::{Settled, settle},
-    write::Written,
+    write::{Collision, Written},
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -62,6 +62,13 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, patience: Patience) -> Self {
         Self { shared, patience, session: None }
+    }
+
+    fn options(&self) -> &PgConnectOptions {
+        match self.patience {
+            Patience::Hasty => &self.shared.session,
+            Patience::Patient => &self.shared.patient,
+        }
     }
 
     fn queue(&self) -> &Queue<Waiting> {
@@ -141,7 +148,7 @@ impl Committer {
             if part.is_empty() {
                 continue;
             }
-            match self.attempt(&part).await {
+            match self.attempt(&part, again).await {
                 Ended::Committed(judged, ticket) => put_off.extend(self.give(part, judged, ticket)),
                 Ended::InTheWay if again < AGAIN_MAX => {
                     OBSERVE.again("somebody else was first");
@@ -196,15 +203,16 @@ impl Committer {
         put_off
     }
 
-    async fn attempt(&mut self, group: &[Member]) -> Ended {
+    async fn attempt(&mut self, group: &[Member], again: u32) -> Ended {
         let mut session = match self.session.take() {
             Some(session) => session,
-            None => match connect(&self.shared.session, self.shared.waits).await {
+            None => match connect(self.options(), self.shared.waits).await {
                 Ok(session) => session,
                 Err(error) => return Ended::Unavailable(error),
             },
         };
-        let mut attempt = Attempt { shared: &self.shared, patience: self.patience, session: &mut session };
+        let facts = if again == 0 { Facts::Presumed } else { Facts::LookedFor };
+        let mut attempt = Attempt { shared: &self.shared, patience: self.patience, facts, session: &mut session };
         match attempt.run(group).await {
             Ok(ended) => {
                 self.session = Some(session);
@@ -266,6 +274,7 @@ enum Broken {
 struct Attempt<'a> {
     shared: &'a Shared,
     patience: Patience,
+    facts: Facts,
     session: &'a mut PgConnection,
 }
 
@@ -279,7 +288,8 @@ impl Attempt<'_> {
         within(waits.answer_max, raw_sql("BEGIN").execute(&mut *self.session))
             .await
             .map_err(before("beginning a commit"))?;
-        let loading = load(self.session, &self.shared.schema, &self.shared.names, &changes, self.patience);
+        let names = &self.shared.names;
+        let loading = load(self.session, &self.shared.schema, names, &changes, self.patience, self.facts);
         let mut loaded = match tokio::time::timeout(waits.answer_max, loading).await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(Unloaded::Sql(error))) => return Err(before("loading rows")(error)),
@@ -292,7 +302,7 @@ impl Attempt<'_> {
         let mut ticket = 0i64;
         if !written.is_empty() || written.must_look() {
             let vacant = written.vacant(&loaded);
-            let statement = written.statement(&self.shared.schema, &loaded, &self.shared.names, now, &vacant);
+            let statement = written.statement(&self.shared.schema, &loaded, names, now, &vacant, Collision::Fail);
             let writing = statement.query().fetch_one(&mut *self.session);
             let row = within(waits.answer_max, writing).await.map_err(before("writing rows"))?;
             let read = || Ok((row.try_get::<i64, _>(0)?, row.try_get::<bool, _>(1)?, row.try_get::<bool, _>(2)?));

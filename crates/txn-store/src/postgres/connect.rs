@@ -30,6 +30,8 @@ pub(super) fn session(options: PgConnectOptions, waits: Waits, name: &str) -> Pg
             ("statement_timeout", millis(waits.answer_max)),
             ("lock_timeout", millis(waits.lock_max)),
             ("idle_in_transaction_session_timeout", idle),
+            // Between two commits a session of ours is at rest, for as long as nobody asks.
+            ("idle_session_timeout", "0".to_owned()),
             ("client_connection_check_interval", "1000".to_owned()),
             ("plan_cache_mode", "force_generic_plan".to_owned()),
             ("enable_seqscan", "off".to_owned()),
@@ -59,7 +61,7 @@ pub(super) async fn within<T>(wait: Duration, answer: impl Future<Output = sqlx:
 }
 
 /// The SQLSTATE, if the server gave one.
-fn state(error: &sqlx::Error) -> Option<&str> {
+pub(super) fn state(error: &sqlx::Error) -> Option<&str> {
     error.as_database_error()?.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::code)
 }
 
@@ -68,9 +70,20 @@ pub(super) fn is_session_sound(error: &sqlx::Error) -> bool {
     state(error).is_some_and(|state| !state.starts_with("57P") && !state.starts_with("08"))
 }
 
-/// Whether somebody else was in the way, so that the same may succeed when tried again: a serialisation failure, a deadlock, a lock not given in time.
+/// The keys on which two that insert at once meet. A collision on any other is damage.
+const COLLISIONS: [&str; 5] = ["change_once", "record_once", "counter_once", "fact_once", "fence_once"];
+
+/// Whether somebody else was in the way, so that the same may succeed when tried again: a serialisation failure, a deadlock, a lock not given in time, a key that was
+/// inserted first.
 pub(super) fn is_in_the_way(error: &sqlx::Error) -> bool {
-    state(error).is_some_and(|state| matches!(state, "40001" | "40P01" | "55P03"))
+    match state(error) {
+        Some("40001" | "40P01" | "55P03") => true,
+        Some("23505") => error
+            .as_database_error()
+            .and_then(|error| error.constraint())
+            .is_some_and(|constraint| COLLISIONS.contains(&constraint)),
+        _ => false,
+    }
 }
 
 /// The error for what the server, or the way to it, said. Its words are for people; the kind tells a caller what to do.
@@ -99,7 +112,7 @@ pub(super) fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> Error {
 
 /// What the server said, without the values of a row, which may be personal.
 #[derive(Debug)]
-struct Said(sqlx::Error);
+pub(super) struct Said(pub(super) sqlx::Error);
 
 impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -28,6 +28,15 @@ pub(super) enum Patience {
     Patient,
 }
 
+/// Whether facts are looked for before they are written. Almost all are new, and one that is not shows when it is written: then the group is judged again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Facts {
+    /// Taken for new.
+    Presumed,
+    /// Looked for.
+    LookedFor,
+}
+
 /// The rows of a group, and when it is.
 pub(super) struct Loaded {
     pub(super) tenants: BTreeMap<Tenant, Rows>,
@@ -193,6 +202,7 @@ pub(super) async fn load(
     names: &Names,
     changes: &[(&Tenant, &Change)],
     patience: Patience,
+    facts: Facts,
 ) -> Result<Loaded, Unloaded> {
     let mut tenants: BTreeMap<Tenant, Rows> = BTreeMap::new();
     for (tenant, change) in changes {
@@ -219,7 +229,8 @@ pub(super) async fn load(
             keys.map(move |(key, _)| (*tenant, rows.number, key.as_bytes()))
         }))
     };
-    let facts = changes.iter().flat_map(|(tenant, change)| {
+    let looked_for = if facts == Facts::LookedFor { changes } else { &[] };
+    let facts = looked_for.iter().flat_map(|(tenant, change)| {
         let facts = change.append.iter().filter_map(|event| event.id.as_ref());
         facts.map(|fact| (*tenant, number(tenant), fact.as_str()))
     });
@@ -418,7 +429,8 @@ impl Asked<'_> {
         let nth = fields.int(1).map_err(lost)?;
         let of = |keys: &[Keys<'_, [u8]>; 2]| -> Result<(Tenant, Key), Error> {
             let [read, written] = keys;
-            let (tenant, key) = if nth > WRITTEN { written.at(nth - WRITTEN) } else { read.at(nth) }.map_err(lost)?;
+            let (tenant, key) =
+                if nth > WRITTEN { written.at(nth.saturating_sub(WRITTEN)) } else { read.at(nth) }.map_err(lost)?;
             Ok((tenant.clone(), Key::from_bytes(key).expect("a key that was asked for")))
         };
         match kind {

@@ -12,13 +12,17 @@
 //!
 //! **Cancellation.** Callers wait on channels; sessions belong to the store's own tasks. A call that is dropped leaves nothing behind, at whatever point.
 //!
+//! **Hosts** may write rows of their own into the same database, and commit them together with a change: [`Postgres::commit_in`].
+//!
 //! *Not* here: pools that change sessions between statements (pgbouncer in statement mode), and standbys, which cannot be written to.
 
 mod committer;
 mod connect;
+mod erase;
 mod export;
 mod find;
 mod get;
+mod host;
 mod keys;
 mod load;
 mod log;
@@ -29,6 +33,7 @@ mod sequencer;
 mod settle;
 mod statement;
 mod values;
+mod views;
 mod write;
 
 use std::{
@@ -43,12 +48,15 @@ use std::{
 
 use async_trait::async_trait;
 use futures_channel::oneshot;
+/// The crate whose connections [`Postgres::commit_in`] takes, in the version that it takes.
+#[doc(no_inline)]
+pub use sqlx;
 use sqlx::postgres::PgConnectOptions;
 use tokio::runtime::Handle;
 use txn_change::{Link, Tenant, Timestamp};
 
 use crate::{
-    admin::{Export, Health, StoreAdmin},
+    admin::{Erase, Export, Health, StoreAdmin},
     clock::{Clock, StoreTime},
     cursor::Cursor,
     error::{Error, ErrorKind},
@@ -57,6 +65,7 @@ use crate::{
     observe::Observe,
     query::{Page, Query},
     store::{Ask, Commit, LogPage, Outcome, Position, Snapshot, Store},
+    views::{View, Wanted},
     watch::Head,
 };
 
@@ -86,6 +95,7 @@ pub struct Options {
     readers: usize,
     waits: Waits,
     must_exist: bool,
+    views: Option<Vec<View>>,
 }
 
 impl Options {
@@ -131,6 +141,14 @@ impl Options {
         self
     }
 
+    /// Sees to it that the schema holds exactly these [views](crate::views) when the store is open; an empty list takes all of them away. Nothing is changed when nothing is said. Writers of a table wait while an
+    /// index is built over it: a store that is filled wants a quiet hour for its first views.
+    #[must_use]
+    pub fn views(mut self, views: impl IntoIterator<Item = View>) -> Self {
+        self.views = Some(views.into_iter().collect());
+        self
+    }
+
     /// Opens the store, making its schema when there is none, and bringing an older one up to date. Its tasks run on the runtime that this is called from.
     ///
     /// # Errors
@@ -168,6 +186,8 @@ pub struct Postgres {
 struct Shared {
     runtime: Handle,
     session: PgConnectOptions,
+    /// A session that waits longer for locks than the server takes to find a deadlock.
+    patient: PgConnectOptions,
     waits: Waits,
     /// Quoted.
     schema: String,
@@ -183,6 +203,10 @@ struct Shared {
     questions: Queue<Question>,
     sequencer: sequencer::Signal,
 }
+
+/// How long the patient committer waits for a lock: more than `deadlock_timeout`, which is a second unless an operator says otherwise. With less, hosts that lock our rows in each other's way would
+/// be in ours for ever, since the server ends none of them before.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 const OBSERVE: Observe = Observe("postgres");
 
@@ -251,21 +275,39 @@ impl Postgres {
         })?;
         let waits = Waits { answer_max: Duration::from_secs(10), lock_max: Duration::from_millis(500) };
         let limits = StoreLimits::default();
-        Ok(Options { connect, schema: "txn".to_owned(), clock: None, limits, readers: 2, waits, must_exist: false })
+        Ok(Options {
+            connect,
+            schema: "txn".to_owned(),
+            clock: None,
+            limits,
+            readers: 2,
+            waits,
+            must_exist: false,
+            views: None,
+        })
     }
 
     async fn start(options: Options) -> Result<Self, Error> {
         let schema = Schema::new(&options.schema)?;
+        let wanted = options.views.map(|views| Wanted::of(&views, |view| &view.postgres)).transpose()?;
         let runtime = Handle::try_current()
             .map_err(|error| Error::new(ErrorKind::Invalid, "opening a postgres store").because(error))?;
         let name = format!("txn {}", options.schema);
+        let patience = Waits { lock_max: options.waits.lock_max.max(PATIENCE), ..options.waits };
+        let patient = connect::session(options.connect.clone(), patience, &name);
         let session = connect::session(options.connect, options.waits, &name);
         let mut first = connect::connect(&session, options.waits).await?;
         schema::migrate(&mut first, &schema, options.must_exist).await?;
+        if let Some(wanted) = wanted
+            && !views::is_current(&mut first, &schema, &wanted).await?
+        {
+            views::install(connect::connect(&session, options.waits).await?, &schema, &wanted).await?;
+        }
         let quoted = schema.quoted();
         let shared = Arc::new(Shared {
             runtime: runtime.clone(),
             session,
+            patient,
             waits: options.waits,
             names: Names::new(&quoted),
             channel: schema.channel(),
@@ -381,5 +423,20 @@ impl StoreAdmin for Postgres {
         let health = self.ask(1, |reply| Question::Health { reply }).await?;
         let queued = self.shared.jobs.waiting().saturating_add(self.shared.put_off.waiting());
         Ok(Health { queued, ..health })
+    }
+
+    async fn erase(&self, tenant: &Tenant, what: Vec<Erase>) -> Result<u64, Error> {
+        let (shared, tenant) = (Arc::clone(&self.shared), tenant.clone());
+        let (reply, answer) = oneshot::channel();
+        // A task of its own: a call that is dropped leaves no transaction behind.
+        let erasing = async move {
+            let waits = shared.waits;
+            let erased = tokio::time::timeout(waits.answer_max, erase::erase(&shared, &tenant, &what)).await;
+            let late = |_| Err(Error::new(ErrorKind::Unavailable, "erasing took longer than one answer may"));
+            // Nobody may be waiting any more.
+            drop(reply.send(erased.unwrap_or_else(late)));
+        };
+        drop(self.shared.runtime.spawn(erasing));
+        answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the erasing ended")))
     }
 }

@@ -33,13 +33,18 @@ impl Schema {
         format!("\"{}\"", self.0)
     }
 
+    /// As it stands in the catalogue.
+    pub(super) fn name(&self) -> &str {
+        &self.0
+    }
+
     /// The channel on which the end of the log is told.
     pub(super) fn channel(&self) -> String {
         format!("{}_log", self.0)
     }
 
     /// The number of the lock for something that only one session does at a time.
-    fn lock(&self, what: &str) -> i64 {
+    pub(super) fn lock(&self, what: &str) -> i64 {
         let digest = Sha256::digest(format!("txn/{what}/{}", self.0));
         digest.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
     }
@@ -54,7 +59,8 @@ impl Schema {
 /// - No row of the log is ever updated or deleted by a commit, so nothing there depends on vacuuming; the sequencer keeps what it has to remember in the row that it appends.
 /// - Lanes are `numeric(39)`: 128 bits, and readable by people. SQL never computes with them.
 /// - Counters are updated in place; the room that their pages keep free lets an update stay on its page and touch no index.
-const MIGRATIONS: [&str; 1] = [r#"
+const MIGRATIONS: [&str; 2] = [
+    r#"
 CREATE TABLE $s.tenant(no integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COLLATE "C" NOT NULL UNIQUE CHECK (name <> ''));
 CREATE TABLE $s.class(no integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, spec text COLLATE "C" NOT NULL UNIQUE CHECK (spec <> ''));
 CREATE SEQUENCE $s.ticket;
@@ -241,7 +247,35 @@ BEGIN
     RETURN QUERY SELECT false, l.number, l.hash, l.position, l.total, count;
 END
 $body$;
-"#];
+"#,
+    r#"
+-- Keeps keys absent to the end of a transaction: writes them and takes them away again, in the order of the lists. False when one was there.
+CREATE FUNCTION $s.keep_absent(record_tenants integer[], record_keys bytea[], counter_tenants integer[], counter_keys bytea[])
+RETURNS boolean
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $body$
+DECLARE
+    numbers integer[];
+    keys bytea[];
+    were_absent boolean;
+BEGIN
+    WITH put AS (
+        INSERT INTO $s.record(tenant, schema, format, version, key, type, terms, body)
+            SELECT u.tenant, 0, 0, 1, u.key, '', '', '' FROM unnest(record_tenants, record_keys) u(tenant, key)
+            ON CONFLICT DO NOTHING RETURNING tenant, key
+    ) SELECT array_agg(p.tenant), array_agg(p.key) INTO numbers, keys FROM put p;
+    DELETE FROM $s.record r USING unnest(numbers, keys) u(tenant, key) WHERE r.tenant = u.tenant AND r.key = u.key;
+    were_absent := coalesce(cardinality(keys), 0) = cardinality(record_keys);
+    WITH put AS (
+        INSERT INTO $s.counter(no, tenant, class, status, version, sequence, key, unit, guards, l0, l1, l2, l3)
+            SELECT nextval('$s.counter_no'), u.tenant, 0, 0, 1, 0, u.key, '', '', 0, 0, 0, 0 FROM unnest(counter_tenants, counter_keys) u(tenant, key)
+            ON CONFLICT DO NOTHING RETURNING tenant, key
+    ) SELECT array_agg(p.tenant), array_agg(p.key) INTO numbers, keys FROM put p;
+    DELETE FROM $s.counter c USING unnest(numbers, keys) u(tenant, key) WHERE c.tenant = u.tenant AND c.key = u.key;
+    RETURN were_absent AND coalesce(cardinality(keys), 0) = cardinality(counter_keys);
+END
+$body$;
+"#,
+];
 
 /// Brings the schema up to date, in one transaction, one session at a time: any number of processes may start at once.
 pub(super) async fn migrate(connection: &mut PgConnection, schema: &Schema, must_exist: bool) -> Result<(), Error> {

@@ -24,8 +24,8 @@ use crate::{error::Error, store::Position};
 
 /// Groups that one step takes, at most.
 const STEP: i32 = 256;
-/// The least time between two steps, so that busy writers share them.
-const PAUSE: Duration = Duration::from_millis(5);
+/// The least time between two steps, so that busy writers share one, and its flush.
+const PAUSE: Duration = Duration::from_millis(20);
 /// How long a process that has nothing to say waits before it looks what others did: what a lost notification costs, at most.
 const POLL: Duration = Duration::from_millis(200);
 /// The greatest pause after failures.

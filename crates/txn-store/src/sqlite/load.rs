@@ -240,9 +240,11 @@ impl Source<'_> {
             return Ok(());
         }
         let failed = failed("loading rows");
+        // Held here until the statement is back in its cache and its bindings are cleared: rusqlite 0.39 frees an array that SQLite lets go of last without what is in it, which was 150 bytes
+        // lost with every change.
         let values = Rc::new(keys.iter().map(value).collect::<Vec<Value>>());
         let mut statement = self.connection.prepare_cached(statement).map_err(&failed)?;
-        let mut rows = statement.query((self.tenant, values)).map_err(&failed)?;
+        let mut rows = statement.query((self.tenant, &values)).map_err(&failed)?;
         while let Some(row) = rows.next().map_err(&failed)? {
             let nth = Fields(row).count(0).map_err(|damage| damage.of(table))?;
             let index = usize::try_from(nth).unwrap_or(0).wrapping_sub(1);
@@ -251,6 +253,9 @@ impl Source<'_> {
             };
             take(index, key, row).map_err(|unread| unread.of(format!("{table} {key:?} of tenant {}", self.name)))?;
         }
+        drop(rows);
+        drop(statement);
+        debug_assert_eq!(Rc::strong_count(&values), 1, "nobody else holds the array when it is dropped");
         Ok(())
     }
 }

@@ -13,10 +13,14 @@
 //! **Faults.** When the medium fails at a commit, its changes are [`Unknown`](crate::Outcome::Unknown) unless the store can see that they are committed, and no later
 //! change is taken until the store is opened again; reads go on. The same holds when the writer dies.
 //!
+//! **Hosts** may write rows of their own into the same file, and commit them together with a change: [`Sqlite::commit_in`].
+//!
 //! *Not* here: several processes on one file, network file systems, encryption.
 
+mod erase;
 mod export;
 mod find;
+mod host;
 mod load;
 mod mark;
 mod open;
@@ -26,6 +30,7 @@ mod scan;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod views;
 mod write;
 mod writer;
 
@@ -38,10 +43,13 @@ use std::{
 
 use async_trait::async_trait;
 use futures_channel::oneshot;
+/// The crate whose connections [`Sqlite::commit_in`] takes, in the version that it takes.
+#[doc(no_inline)]
+pub use rusqlite;
 use txn_change::Tenant;
 
 use crate::{
-    admin::{Export, Health, StoreAdmin},
+    admin::{Erase, Export, Health, StoreAdmin},
     clock::{Clock, StoreTime, SystemClock},
     cursor::Cursor,
     error::{Error, ErrorKind},
@@ -50,6 +58,7 @@ use crate::{
     observe::Observe,
     query::{Page, Query},
     store::{Ask, Commit, LogPage, Outcome, Position, Snapshot, Store},
+    views::View,
     watch::Head,
 };
 
@@ -83,6 +92,7 @@ pub struct Options {
     limits: StoreLimits,
     readers: usize,
     durability: Durability,
+    views: Option<Vec<View>>,
 }
 
 impl Options {
@@ -111,6 +121,13 @@ impl Options {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// Sees to it that the file holds exactly these [views](crate::views) when the store is open; an empty list takes all of them away. Nothing is changed when nothing is said.
+    #[must_use]
+    pub fn views(mut self, views: impl IntoIterator<Item = View>) -> Self {
+        self.views = Some(views.into_iter().collect());
         self
     }
 
@@ -156,6 +173,8 @@ struct Shared {
     head: Head,
     jobs: Queue<Waiting>,
     questions: Queue<Question>,
+    durability: Durability,
+    hosts: host::Hosts,
     #[cfg(test)]
     faults: tests::Faults,
 }
@@ -183,11 +202,12 @@ impl Sqlite {
             limits: StoreLimits::default(),
             readers: 2,
             durability: Durability::default(),
+            views: None,
         }
     }
 
     fn start(options: Options) -> Result<Self, Error> {
-        let opened = open::open(&options.path, options.durability)?;
+        let opened = open::open(&options.path, options.durability, options.views.as_deref())?;
         let shared = Arc::new(Shared {
             path: opened.path,
             limits: options.limits,
@@ -195,6 +215,8 @@ impl Sqlite {
             head: Head::at(Position(opened.numbers.position.cast_unsigned())),
             jobs: Queue::new("changes", options.limits.queue_max),
             questions: Queue::new("asks and pages", options.limits.queue_max),
+            durability: options.durability,
+            hosts: host::Hosts::default(),
             #[cfg(test)]
             faults: tests::Faults::default(),
         });
@@ -288,5 +310,22 @@ impl StoreAdmin for Sqlite {
             return Err(closed);
         }
         self.ask(1, |reply| Question::Health { reply }).await
+    }
+
+    async fn erase(&self, tenant: &Tenant, what: Vec<Erase>) -> Result<u64, Error> {
+        if let Some(closed) = self.shared.jobs.closed() {
+            return Err(closed);
+        }
+        let (reply, answer) = oneshot::channel();
+        let (path, durability, tenant) = (self.shared.path.clone(), self.shared.durability, tenant.clone());
+        let erase = move || {
+            let erased =
+                open::host_connection(&path, durability).and_then(|mut own| erase::erase(&mut own, &tenant, &what));
+            // Nobody may be waiting any more.
+            drop(reply.send(erased));
+        };
+        let named = thread::Builder::new().name("txn-sqlite-erase".into());
+        named.spawn(erase).map_err(|error| Error::new(ErrorKind::Unavailable, "starting a thread").because(error))?;
+        answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the erasing ended")))
     }
 }

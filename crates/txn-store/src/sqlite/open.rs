@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
@@ -13,10 +14,13 @@ use super::{
     Durability,
     mark::{Left, Mark},
     rows::failed,
-    sql,
+    sql, views,
     write::Numbers,
 };
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    views::View,
+};
 
 /// A store as it stands when it was opened.
 pub(super) struct Opened {
@@ -36,13 +40,13 @@ const READER_CACHE_KIB: i64 = 8_192;
 /// Pages in the write-ahead log before they are copied into the database: 16 MB. Four times as many saved no time that could be told from noise, and the group
 /// that meets the copying waits for it.
 const CHECKPOINT_PAGES: i64 = 4_096;
-/// Only a checkpoint or a person with a shell can be in the way, since the lock keeps other stores out.
+/// Only a checkpoint, a host or a person with a shell can be in the way, since the lock keeps other stores out.
 const BUSY: Duration = Duration::from_secs(5);
 /// More than there are statements.
 const STATEMENTS: usize = 96;
 
 /// Opens the database at `path` for its one writer.
-pub(super) fn open(path: &Path, durability: Durability) -> Result<Opened, Error> {
+pub(super) fn open(path: &Path, durability: Durability, views: Option<&[View]>) -> Result<Opened, Error> {
     let path = absolute(path)?;
     let (mut mark, left) = Mark::lock(&path, durability == Durability::Full)?;
     let has_log = has_log(&path);
@@ -71,6 +75,10 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<Opened, Error>
         return Err(Error::new(ErrorKind::Corrupt, context));
     }
     mark.set(Left { commit: numbers.commit, closed: false })?;
+    if let Some(views) = views {
+        // After the last refusal: a file that is not opened is not changed.
+        views::install(&mut connection, views)?;
+    }
     let last_time = connection
         .query_row(sql::LAST_TIME, [], |row| row.get::<_, i64>(0))
         .optional()
@@ -91,6 +99,35 @@ pub(super) fn read_connection(path: &Path) -> Result<Connection, Error> {
         Ok(connection)
     };
     open().map_err(failed("opening the database for reading"))
+}
+
+/// A connection of a host's, which writes in its own time.
+pub(super) fn host_connection(path: &Path, durability: Durability) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_handler(Some(ask_again))?;
+        connection.pragma_update(None, "synchronous", synchronous(durability).0)?;
+        connection.pragma_update(None, "cache_size", READER_CACHE_KIB.saturating_neg())?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        array::load_module(&connection)?;
+        Ok(connection)
+    };
+    open().map_err(failed("opening the database for a host"))
+}
+
+/// How often one that wants to write asks whether the other has ended: a commit takes some tenths of a millisecond, and whoever asks more rarely is never first.
+const ASK_AGAIN: Duration = Duration::from_micros(250);
+
+/// Whether to ask once more, after this many times.
+fn ask_again(times: i32) -> bool {
+    let waited = ASK_AGAIN.saturating_mul(times.unsigned_abs());
+    let goes_on = waited < BUSY;
+    if goes_on {
+        thread::sleep(ASK_AGAIN);
+    }
+    goes_on
 }
 
 /// One name for one file, so that two ways to name it meet in one lock.
@@ -137,13 +174,18 @@ fn version_known() -> i64 {
     i64::try_from(sql::MIGRATIONS.len()).expect("there are few migrations")
 }
 
-fn configure(connection: &Connection, durability: Durability) -> Result<(), Error> {
-    let (name, number) = match durability {
+/// The setting for a durability, and the number that SQLite gives back.
+pub(super) const fn synchronous(durability: Durability) -> (&'static str, i64) {
+    match durability {
         Durability::Full => ("FULL", 2),
         Durability::Process => ("NORMAL", 1),
-    };
+    }
+}
+
+fn configure(connection: &Connection, durability: Durability) -> Result<(), Error> {
+    let (name, number) = synchronous(durability);
     let set = || {
-        connection.busy_timeout(BUSY)?;
+        connection.busy_handler(Some(ask_again))?;
         connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
         connection.pragma_update(None, "synchronous", name)?;

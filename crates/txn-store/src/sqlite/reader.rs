@@ -1,6 +1,10 @@
 //! The threads that read: each takes what waits and serves it from one read transaction.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_channel::oneshot;
 use rusqlite::Connection;
@@ -23,10 +27,27 @@ type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// What a reader is asked.
 pub(super) enum Question {
-    Get { asks: Vec<Ask>, reply: Reply<Vec<Snapshot>> },
-    Find { tenant: Tenant, query: Query, after: Option<Vec<u8>>, limit: usize, reply: Reply<Page> },
-    Read { after: Position, limit: usize, reply: Reply<LogPage> },
-    Health { reply: Reply<Health> },
+    Get {
+        asks: Vec<Ask>,
+        reply: Reply<Vec<Snapshot>>,
+    },
+    Find {
+        tenant: Tenant,
+        query: Query,
+        after: Option<Vec<u8>>,
+        limit: usize,
+        reply: Reply<Page>,
+    },
+    Read {
+        after: Position,
+        limit: usize,
+        reply: Reply<LogPage>,
+    },
+    Health {
+        reply: Reply<Health>,
+    },
+    /// To look where the log ends: a host may have committed.
+    Look,
 }
 
 impl Question {
@@ -43,6 +64,7 @@ impl Question {
             Self::Find { reply, .. } => reply.is_canceled(),
             Self::Read { reply, .. } => reply.is_canceled(),
             Self::Health { reply } => reply.is_canceled(),
+            Self::Look => false,
         }
     }
 
@@ -53,6 +75,8 @@ impl Question {
             Self::Find { reply, .. } => drop(reply.send(Err(error.again()))),
             Self::Read { reply, .. } => drop(reply.send(Err(error.again()))),
             Self::Health { reply } => drop(reply.send(Err(error.again()))),
+            // It is looked at again soon.
+            Self::Look => {}
         }
     }
 }
@@ -60,12 +84,30 @@ impl Question {
 /// Questions that one transaction serves, at most: enough to share its cost, few enough that another reader finds work.
 const GATHERED_MAX: usize = 64;
 
+/// Where hosts commit, those who watch the log may have to wait so long to hear of it.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Serves questions until the queue is closed and empty.
 pub(super) fn run(shared: &Arc<Shared>, connection: Connection) {
     let _end = End(shared);
     let mut reader = Reader { shared, connection, names: Names::default() };
     let mut questions = VecDeque::new();
-    while shared.questions.take(&mut questions, GATHERED_MAX, true) {
+    let mut looked = Instant::now();
+    loop {
+        let has_hosts = shared.hosts.is_seen();
+        if has_hosts {
+            shared.questions.wait(LOOK);
+            if looked.elapsed() >= LOOK && shared.head.is_waited_for() {
+                reader.look();
+                looked = Instant::now();
+            }
+        }
+        if !shared.questions.take(&mut questions, GATHERED_MAX, !has_hosts) {
+            break;
+        }
+        if questions.is_empty() {
+            continue;
+        }
         let weight = questions.iter().fold(0usize, |sum, question| sum.saturating_add(question.weight()));
         shared.questions.done(weight);
         reader.serve(questions.drain(..));
@@ -112,6 +154,7 @@ impl Reader<'_> {
                 }
                 Question::Read { after, limit, reply } => drop(reply.send(self.read(after, limit))),
                 Question::Health { reply } => drop(reply.send(self.health())),
+                Question::Look => self.look(),
             }
         }
         if !self.connection.is_autocommit() {
@@ -193,6 +236,13 @@ impl Reader<'_> {
         let head = || self.connection.prepare_cached(sql::HEAD)?.query_row([], |row| row.get::<_, Option<i64>>(0));
         let head = head().map_err(failed("reading the head of the log"))?;
         Ok(Position(head.unwrap_or_default().cast_unsigned()))
+    }
+
+    /// Wakes those who watch the log, if it has grown. What cannot be read now is read the next time.
+    fn look(&self) {
+        if let Ok(head) = self.head() {
+            self.shared.head.advance(head);
+        }
     }
 
     fn health(&self) -> Result<Health, Error> {

@@ -211,7 +211,7 @@ impl Fields<'_, '_> {
     }
 
     /// Type, schema and format from `at`, the bytes from `bytes`.
-    fn body(&self, at: usize, bytes: usize) -> Result<Body, Damage> {
+    pub(super) fn body(&self, at: usize, bytes: usize) -> Result<Body, Damage> {
         let schema_at = at.saturating_add(1);
         let format_at = at.saturating_add(2);
         let format =

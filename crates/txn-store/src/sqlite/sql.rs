@@ -158,6 +158,12 @@ pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
 /// Moves everything into the database and cuts the log to nothing; says 1 when a reader was in the way.
 pub(super) const EMPTY_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+/// Around a change in a host's transaction, which goes on when the change is refused.
+pub(super) const SAVEPOINT: &str = "SAVEPOINT txn_commit_in";
+pub(super) const UNDO_AND_RELEASE: &str = "ROLLBACK TO txn_commit_in; RELEASE txn_commit_in";
+pub(super) const RELEASE: &str = "RELEASE txn_commit_in";
+pub(super) const WRITE_NOTHING: &str = "DELETE FROM fence WHERE false";
+pub(super) const HAS_ARRAYS: &str = "SELECT 1 FROM pragma_module_list WHERE name = 'rarray'";
 pub(super) const COMMITTED: &str = "SELECT 1 FROM change WHERE n = ?1";
 /// Differs from the last time when another connection has written.
 pub(super) const DATA_VERSION: &str = "PRAGMA data_version";
@@ -249,3 +255,16 @@ pub(super) const EXPORT_RECORDS: &str = "SELECT key, version, terms, type, schem
 pub(super) const EXPORT_TERMS: &str = "SELECT tenant, key, term FROM term ORDER BY tenant, key, term";
 pub(super) const EXPORT_EVENT_TERMS: &str = "SELECT position, CAST(tenant AS BLOB) AS digits, term FROM event_term \
     ORDER BY position, digits, term";
+
+pub(super) const BODY_OF_RECORD: &str = "SELECT no, format, body FROM record WHERE tenant = ?1 AND key = ?2";
+pub(super) const ERASE_RECORD: &str =
+    "UPDATE record SET format = 0, body = ?2, terms = x'', version = version + 1 WHERE no = ?1";
+/// Rare, and so without an index of its own.
+pub(super) const DELETE_TERMS_OF: &str = "DELETE FROM term WHERE tenant = ?1 AND key = ?2";
+pub(super) const ANSWER_OF_CHANGE: &str =
+    "SELECT n, type, schema, format, answer FROM change WHERE tenant = ?1 AND id = ?2";
+pub(super) const ERASE_ANSWER: &str = "UPDATE change SET format = 0, answer = ?2 WHERE n = ?1";
+/// Rare, and so without an index by change: reads the events.
+pub(super) const EVENTS_OF_CHANGE: &str = "SELECT e.position, e.type, e.schema, e.format, e.body \
+    FROM change c JOIN event e ON e.n = c.n WHERE c.tenant = ?1 AND c.id = ?2 AND c.events > 0";
+pub(super) const ERASE_EVENT: &str = "UPDATE event SET format = 0, body = ?2 WHERE position = ?1";

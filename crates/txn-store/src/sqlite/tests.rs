@@ -95,7 +95,7 @@ fn after_a_lost_commit_the_outcome_is_unknown_and_nothing_more_is_acknowledged()
 fn full_synchronisation_is_asserted_at_opening() {
     let (_folder, path) = place();
     for (durability, number) in [(Durability::Full, 2), (Durability::Process, 1)] {
-        let opened = open::open(&path, durability).unwrap();
+        let opened = open::open(&path, durability, None).unwrap();
         let pragma = |name| opened.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(pragma("synchronous"), number);
         assert_eq!(pragma("application_id"), i64::from(sql::APPLICATION_ID));
@@ -108,7 +108,7 @@ fn full_synchronisation_is_asserted_at_opening() {
 #[test]
 fn every_statement_but_those_of_an_export_uses_an_index() {
     let (_folder, path) = place();
-    let opened = open::open(&path, Durability::Full).unwrap();
+    let opened = open::open(&path, Durability::Full, None).unwrap();
     let statements = [
         sql::TENANT_BY_NAME,
         sql::TENANT_BY_NUMBER,

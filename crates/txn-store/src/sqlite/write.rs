@@ -93,6 +93,17 @@ struct EventRow<'g> {
 /// The numbers of the classes that are stored.
 pub(super) type Classes = HashMap<Arc<Class>, i64>;
 
+pub(super) fn classes(connection: &Connection) -> Result<Classes, Error> {
+    let read = || {
+        let mut statement = connection.prepare(sql::CLASSES)?;
+        let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
+        rows.collect::<rusqlite::Result<Vec<_>>>()
+    };
+    let rows = read().map_err(failed("reading the classes"))?;
+    // One that cannot be read is named when a counter needs it.
+    Ok(rows.into_iter().filter_map(|(no, spec)| Some((Arc::new(serde_json::from_str(&spec).ok()?), no))).collect())
+}
+
 impl<'g> Written<'g> {
     pub(super) fn is_empty(&self) -> bool {
         self.changes.is_empty()

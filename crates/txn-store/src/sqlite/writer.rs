@@ -7,7 +7,7 @@ use std::{
 };
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
-use txn_change::{Change, Class, Refusal, Stored, Tenant, Timestamp, Verdict, evaluate};
+use txn_change::{Change, Refusal, Stored, Tenant, Timestamp, Verdict, evaluate};
 
 use super::{
     NO_MORE, OBSERVE, Shared,
@@ -15,7 +15,7 @@ use super::{
     mark::{Left, Mark},
     rows::{Names, failed},
     sql,
-    write::{Classes, Numbers, Written},
+    write::{Classes, Numbers, Written, classes},
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -148,14 +148,12 @@ impl Writer {
     }
 
     fn commit(&mut self, group: &[Waiting]) -> Ended {
-        let now = match self.shared.time.now() {
-            Ok(now) => now,
-            Err(error) => return Ended::Failed(error),
-        };
+        self.shared.hosts.stand_back();
         if let Err(error) = self.connection.execute_batch(sql::BEGIN_WRITE) {
             return Ended::Failed(failed("beginning a commit")(error));
         }
-        match self.judge(group, now) {
+        // Not before: a host may have kept us waiting, and its time must not be after ours.
+        match self.shared.time.now().and_then(|now| self.judge(group, now)) {
             Err(error) => {
                 self.forget();
                 self.roll_back();
@@ -253,17 +251,7 @@ impl Writer {
         }
         self.forget();
         self.numbers = Numbers::read(&self.connection)?;
-        let read = || {
-            let mut statement = self.connection.prepare(sql::CLASSES)?;
-            let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
-        };
-        for (number, spec) in read().map_err(failed("reading the classes"))? {
-            // One that cannot be read is named when a counter needs it.
-            if let Ok(class) = serde_json::from_str::<Class>(&spec) {
-                self.classes.insert(Arc::new(class), number);
-            }
-        }
+        self.classes = classes(&self.connection)?;
         self.data_version = Some(data_version);
         Ok(())
     }

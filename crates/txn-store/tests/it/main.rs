@@ -13,12 +13,20 @@
 mod backends;
 #[cfg(feature = "memory")]
 mod cases;
+#[cfg(any(feature = "sqlite", all(feature = "memory", feature = "conformance", feature = "servers")))]
+mod commit_in;
 #[cfg(all(feature = "memory", feature = "conformance"))]
 mod conformance;
+#[cfg(all(feature = "faults", unix))]
+mod faults;
 #[cfg(feature = "memory")]
 mod histories;
+#[cfg(all(feature = "memory", feature = "conformance"))]
+mod isolation;
 #[cfg(feature = "memory")]
 mod model;
+#[cfg(all(feature = "memory", feature = "sqlite"))]
+mod observe;
 #[cfg(all(feature = "memory", feature = "conformance", feature = "servers"))]
 mod postgres;
 #[cfg(feature = "sqlite")]

@@ -8,8 +8,8 @@ use txn::{
     audit::{self, Report, Rule, VIOLATIONS_MAX},
     change::{Body, Counter, Entry, Event, GroupDigest, Key, Link, Record, Stored, Timestamp, digest},
     store::{
-        Ask, Commit, Cursor, Error, Export, Health, LogPage, ManualClock, Outcome, Page, Position, Query, Recorded,
-        Row, Snapshot, Store, StoreAdmin, StoreLimits, memory::Memory,
+        Ask, Commit, Cursor, Erase, Error, Export, Health, LogPage, ManualClock, Outcome, Page, Position, Query,
+        Recorded, Row, Snapshot, Store, StoreAdmin, StoreLimits, memory::Memory,
     },
 };
 
@@ -90,6 +90,9 @@ impl StoreAdmin for EditedStore {
     }
     async fn health(&self) -> Result<Health, Error> {
         self.store.health().await
+    }
+    async fn erase(&self, tenant: &Tenant, what: Vec<Erase>) -> Result<u64, Error> {
+        self.store.erase(tenant, what).await
     }
 }
 

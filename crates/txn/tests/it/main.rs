@@ -17,3 +17,5 @@ mod damage;
 mod scenario;
 #[cfg(all(feature = "memory", feature = "sqlite"))]
 mod services;
+#[cfg(any(feature = "sqlite", feature = "servers"))]
+mod views;

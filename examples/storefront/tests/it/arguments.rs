@@ -33,8 +33,14 @@ fn bad_arguments_are_named() {
         (&["replay", "a.csv", "--limit", "+3"], "--limit \"+3\" is no whole number"),
         (&["replay", "a.csv", "--limit"], "missing argument for option '--limit'"),
         (&["replay", "a.csv", "--store"], "missing argument for option '--store'"),
-        (&["replay", "a.csv", "--store", "shop.db"], "\"shop.db\" is no store; use memory:, sqlite:PATH or postgres://USER@HOST/DATABASE"),
-        (&["replay", "a.csv", "--store", "sqlite:"], "\"sqlite:\" is no store; use memory:, sqlite:PATH or postgres://USER@HOST/DATABASE"),
+        (
+            &["replay", "a.csv", "--store", "shop.db"],
+            "\"shop.db\" is no store; use memory:, sqlite:PATH or postgres://USER@HOST/DATABASE",
+        ),
+        (
+            &["replay", "a.csv", "--store", "sqlite:"],
+            "\"sqlite:\" is no store; use memory:, sqlite:PATH or postgres://USER@HOST/DATABASE",
+        ),
         (&["replay", "a.csv"], "a.csv: cannot be read: No such file or directory (os error 2)"),
         (&["report"], "report needs --store URL"),
         (&["verify", "--json"], "verify needs --store URL"),

@@ -2,3 +2,4 @@
 
 mod conformance;
 pub(crate) mod server;
+mod several;

@@ -38,3 +38,14 @@ pub(crate) async fn open(options: Options) -> Result<Postgres, Error> {
 pub(crate) async fn open_with(schema: &str, clock: Arc<dyn Clock>, limits: StoreLimits) -> Result<Postgres, Error> {
     open(options(schema).clock(clock).limits(limits)).await
 }
+
+/// Does something that no store does.
+pub(crate) fn execute(text: &str) {
+    let text = sqlx::AssertSqlSafe(text.to_owned());
+    let url = url();
+    let execution = async move {
+        let mut session = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
+        sqlx::raw_sql(text).execute(&mut session).await.unwrap();
+    };
+    pollster::block_on(RUNTIME.spawn(execution)).unwrap();
+}

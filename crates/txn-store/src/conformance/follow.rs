@@ -1,0 +1,94 @@
+//! Following the log, and the cursors of those who do.
+
+use std::sync::Arc;
+
+use super::{
+    Harness, Scenario,
+    check::{Checked, Failure, equal, holds},
+    named,
+    sample::{change, event},
+};
+use crate::{
+    error::ErrorKind,
+    follow::{Consumer, Follow},
+    store::{Position, Store},
+};
+
+pub(super) const ALL: &[Scenario] = named![Nothing:
+    a_follower_is_given_every_event_once_in_order,
+    a_consumer_goes_on_behind_what_it_acknowledged,
+    a_consumer_whose_name_was_taken_over_remembers_nothing_more,
+];
+
+async fn a_follower_is_given_every_event_once_in_order(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    let store: Arc<dyn Store> = subject.store.clone();
+    let writer = subject.clone();
+    let write = async move {
+        for index in 0..40u32 {
+            writer.done(change(&format!("{index}"))?.append(event("a")).append(event("b"))).await?;
+        }
+        Ok::<(), Failure>(())
+    };
+    let follow = async move {
+        let mut log = Follow::new(store, Position(0));
+        let mut seen = Vec::new();
+        while seen.len() < 80 {
+            let item = log.next().await?;
+            seen.push((item.position, item.recorded.change.as_str().to_owned()));
+        }
+        holds("positions only grow", seen.is_sorted_by(|a, b| a.0 < b.0))?;
+        let ids: Vec<String> = seen.into_iter().map(|(_, id)| id).collect();
+        equal("the changes in order", &ids, &(0..80u32).map(|index| (index / 2).to_string()).collect::<Vec<_>>())
+    };
+    for result in subject.race(vec![Box::pin(write), Box::pin(follow)]).await? {
+        result?;
+    }
+    Ok(())
+}
+
+async fn a_consumer_goes_on_behind_what_it_acknowledged(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    let store: Arc<dyn Store> = subject.store.clone();
+    for index in 0..5u32 {
+        subject.done(change(&format!("{index}"))?.append(event("e"))).await?;
+    }
+    let mut given = Vec::new();
+    // Two at a time, of which the second is not acknowledged, and so is given again.
+    for _ in 0..4u32 {
+        let mut consumer = Consumer::open(Arc::clone(&store), "c").await?;
+        given.push(consumer.next().await?.recorded.change.as_str().to_owned());
+        consumer.acknowledge().await?;
+        let position = consumer.acknowledged();
+        // Nothing new: nothing is written.
+        consumer.acknowledge().await?;
+        equal("where it stands", &consumer.acknowledged(), &position)?;
+        consumer.next().await?;
+    }
+    equal("what was given first each time", &given, &["0", "1", "2", "3"].map(str::to_owned).to_vec())?;
+    let mut other = Consumer::open(store, "another").await?;
+    equal("another name begins at the beginning", &other.next().await?.recorded.change.as_str(), &"0")
+}
+
+async fn a_consumer_whose_name_was_taken_over_remembers_nothing_more(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    let store: Arc<dyn Store> = subject.store.clone();
+    for index in 0..3u32 {
+        subject.done(change(&format!("{index}"))?.append(event("e"))).await?;
+    }
+    let mut first = Consumer::open(Arc::clone(&store), "c").await?;
+    first.next().await?;
+    let mut second = Consumer::open(Arc::clone(&store), "c").await?;
+    second.next().await?;
+    second.next().await?;
+    second.acknowledge().await?;
+    let refused = first.acknowledge().await;
+    equal("what the first is told", &refused.err().map(|error| error.kind()), &Some(ErrorKind::Locked))?;
+    let third = Consumer::open(Arc::clone(&store), "c").await?;
+    equal("what is remembered", &third.acknowledged(), &second.acknowledged())?;
+    for bad in ["", " ", "a\0", &"x".repeat(201)] {
+        let refused = Consumer::open(Arc::clone(&store), bad).await;
+        equal("a bad name", &refused.err().map(|error| error.kind()), &Some(ErrorKind::Invalid))?;
+    }
+    Ok(())
+}

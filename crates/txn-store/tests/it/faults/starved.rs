@@ -1,0 +1,53 @@
+//! A process that is given too little: file descriptors, memory.
+
+use txn_store::faults::Workload;
+
+use super::child::{Scene, is_child, this_test};
+use super::{hit, is_alive, is_whole, rounds};
+
+fn limited(option: &str) -> Vec<String> {
+    ["prlimit", option].map(str::to_owned).to_vec()
+}
+
+/// Runs the workload under each limit; how often the process could not do all of its work.
+fn starve(test: &str, limits: impl Iterator<Item = String>) -> u64 {
+    let mut starved = 0;
+    for (round, limit) in limits.enumerate() {
+        let scene = Scene::new(Workload { seed: 23 + round as u64, changes: 30, workers: 3, ..Workload::default() });
+        drop(scene.open());
+        let ended = scene.run(test, &limited(&limit));
+        let (open, health) = (ended.said("open").to_owned(), ended.said("health").to_owned());
+        println!("{limit}: {open}; {health}; {}", ended.status);
+        let says = if open == "ok" { health } else { open };
+        // A process that cannot even begin, or that the system ended, has nothing to say.
+        let is_clean = ["ok", "unavailable", "closed", "nothing"].iter().any(|kind| says.starts_with(kind));
+        assert!(is_clean, "{limit}: {:?}", ended.said);
+        starved += u64::from(says != "ok");
+        is_whole(&scene.open(), &scene.workload, &scene.side);
+        is_alive(&scene.open(), &scene.workload, &scene.side);
+    }
+    starved
+}
+
+/// Case F23.
+#[test]
+fn without_file_descriptors_a_store_says_so_and_works_when_it_has_them() {
+    if is_child() {
+        return;
+    }
+    let test = this_test!(without_file_descriptors_a_store_says_so_and_works_when_it_has_them);
+    let starved = starve(test, (0..rounds(10)).map(|round| format!("--nofile={}", 5 + round % 12)));
+    hit("too few file descriptors", starved);
+}
+
+/// Case F56.
+#[test]
+fn without_memory_a_process_ends_and_its_store_is_whole() {
+    if is_child() {
+        return;
+    }
+    let test = this_test!(without_memory_a_process_ends_and_its_store_is_whole);
+    let megabytes = [16, 24, 32, 40, 48, 64, 96].into_iter().cycle();
+    let limits = megabytes.take(usize::try_from(rounds(7)).unwrap()).map(|mb: u64| format!("--as={}", mb << 20));
+    hit("too little memory", starve(test, limits));
+}
