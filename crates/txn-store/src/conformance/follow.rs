@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use txn_change::Expect;
+
 use super::{
     Harness, Scenario,
     check::{Checked, Failure, equal, holds},
     named,
-    sample::{change, event},
+    sample::{change, event, note},
 };
 use crate::{
     error::ErrorKind,
@@ -47,11 +49,14 @@ async fn a_follower_is_given_every_event_once_in_order(harness: &Harness) -> Che
     Ok(())
 }
 
+/// Case F59. What is to be published is in the log exactly if its change is committed, and comes again until it was acknowledged.
 async fn a_consumer_goes_on_behind_what_it_acknowledged(harness: &Harness) -> Checked {
     let subject = harness.fresh().await?;
     let store: Arc<dyn Store> = subject.store.clone();
     for index in 0..5u32 {
         subject.done(change(&format!("{index}"))?.append(event("e"))).await?;
+        let refused = change(&format!("refused-{index}"))?.require(note("absent")?, Expect::Version(1));
+        subject.refused(refused.append(event("never"))).await?;
     }
     let mut given = Vec::new();
     // Two at a time, of which the second is not acknowledged, and so is given again.

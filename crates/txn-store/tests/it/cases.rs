@@ -223,3 +223,41 @@ fn memory_runs_under_a_plain_block_on() {
     });
     assert!(matches!(&outcome[..], [Ok(Outcome::Done(_))]));
 }
+
+/// Cases B39, B40. What a caller sends is bounded far below what a protocol or a parser breaks at, and refused with the number before any driver sees it.
+#[test]
+fn sizes_counts_and_depths_are_bounded_before_they_reach_a_driver() {
+    #[derive(Debug, serde::Serialize, serde::Deserialize)]
+    struct Anything(serde_json::Value);
+    impl txn_change::Document for Anything {
+        const TYPE: &'static str = "anything";
+        const SCHEMA: u16 = 1;
+    }
+
+    let limits = StoreLimits::default();
+    assert!(limits.change.change_bytes_max <= 64 << 20 && limits.group_bytes_max <= 64 << 20);
+    for home in Home::all() {
+        let store = home.open(Arc::new(SystemClock), limits);
+        let refused = |change: Change| {
+            let batch = vec![Commit { tenant: Tenant::default(), change }];
+            match block_on(store.commit(batch)).remove(0).unwrap() {
+                Outcome::Refused(refusal) => refusal.to_string(),
+                other => panic!("{}: {other:?}", home.name()),
+            }
+        };
+        let body = |length: usize| Body::raw("n", 1, vec![b'x'; length]);
+        let max = limits.change.body_bytes_max;
+        let large = refused(change("large").insert(key("a"), body(max + 1), vec![]));
+        assert!(large.contains(&(max + 1).to_string()) && large.contains(&max.to_string()), "{large}");
+        let many = (0..5).fold(change("many"), |change, n| change.insert(key(&n.to_string()), body(max), vec![]));
+        assert!(refused(many).contains("bytes"), "{}", home.name());
+        let terms = (0..=limits.change.terms_max).map(|n| key(&n.to_string())).collect();
+        assert!(refused(change("terms").insert(key("a"), body(1), terms)).contains("terms"), "{}", home.name());
+        // Bytes are stored as they are; reading them as a value stops at the parser's depth.
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)).into_bytes();
+        done(&*store, change("deep").insert(key("deep"), Body::raw("anything", 1, deep), vec![]));
+        let ask = Ask::new(Tenant::default()).record(key("deep"));
+        let found = block_on(store.get(vec![ask])).unwrap().remove(0).records.remove(0).unwrap();
+        assert!(matches!(found.body.read::<Anything>(), Err(txn_change::BodyError::Unreadable { .. })));
+    }
+}

@@ -411,7 +411,7 @@ fn amounts_beyond_64_bits_are_bytes_and_small_ones_are_integers() {
     assert_eq!(kinds, ["blob", "integer", "blob", "blob"]);
 }
 
-/// What a hand with a database shell breaks is named by what reads it, and exported as an orphan; nothing panics, and the rest is read.
+/// Cases B41, B42. What a hand with a database shell breaks, a length beyond the bytes that are there and an unknown format among it, is named by what reads it, and exported as an orphan; nothing panics, and the rest is read.
 #[test]
 fn damaged_rows_are_named() {
     let record = || Query::Records(Range::kind(Kind::new(NOTE).unwrap()));

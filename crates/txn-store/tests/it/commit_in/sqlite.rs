@@ -131,7 +131,7 @@ fn a_connection_or_a_transaction_that_will_not_do_is_refused_by_kind() {
     assert_eq!(block_on(prove(&store)), 3);
 }
 
-/// SQLite lets one write at a time and has no queue: a writer that is never idle would be first each time, and a host never.
+/// Case F30. SQLite lets one write at a time and has no queue: a writer that is never idle would be first each time, and a host never.
 #[test]
 fn hosts_beside_a_storm_of_ordinary_commits_lose_nothing_and_get_their_turn() {
     let (_folder, store, host) = open();
