@@ -19,7 +19,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    #[cfg(feature = "sqlite")]
     pub(crate) fn at(position: Position) -> Self {
         Self { position: AtomicU64::new(position.0), waiting: Mutex::default() }
     }

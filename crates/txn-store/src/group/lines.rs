@@ -131,6 +131,7 @@ impl Lines {
     }
 
     /// Takes everything.
+    #[cfg(any(test, feature = "sqlite"))]
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Waiting> {
         self.turns.clear();
         self.count = 0;

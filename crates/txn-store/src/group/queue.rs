@@ -52,19 +52,20 @@ impl<J> Queue<J> {
         self.push_weighing(jobs, weight)
     }
 
-    /// Adds jobs that were taken from another queue, where they were counted already, however full this one is; gives them back when it is closed.
+    /// Adds jobs that were taken from another queue, of weight 1; gives back what does not fit within `max`, or all when it is closed.
     #[cfg(feature = "postgres")]
-    pub(crate) fn push_anyway(&self, jobs: Vec<J>) -> Vec<J> {
+    pub(crate) fn push_within(&self, mut jobs: Vec<J>, max: usize) -> Vec<J> {
         let mut state = self.state();
         if state.closed.is_some() || jobs.is_empty() {
             return jobs;
         }
+        let left = jobs.split_off(jobs.len().min(max.saturating_sub(state.waiting)));
         state.waiting = state.waiting.saturating_add(jobs.len());
         state.jobs.extend(jobs);
         let waker = state.wakers.pop();
         drop(state);
         waker.into_iter().for_each(Waker::wake);
-        Vec::new()
+        left
     }
 
     fn push_weighing(&self, jobs: impl IntoIterator<Item = J>, weight: usize) -> Result<(), Error> {

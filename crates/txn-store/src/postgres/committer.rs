@@ -9,7 +9,7 @@ use txn_change::{Change, Class, Refusal, Stored, Tenant, Timestamp, Verdict, eva
 
 use super::{
     OBSERVE, Shared,
-    connect::{connect, failed, is_in_the_way, is_session_sound, within},
+    connect::{connect, failed, is_in_the_way, is_lock_wait, is_session_sound, is_too_slow, within},
     load::{Facts, Loaded, Patience, Unloaded, load},
     settle::{Settled, settle},
     write::{Collision, Written},
@@ -45,6 +45,8 @@ enum Ended {
     Committed(Vec<Judged>, u64),
     /// Nothing was executed: somebody else was first, or in the way.
     InTheWay,
+    /// Nothing was executed: somebody holds a lock, longer than is waited for.
+    Held,
     /// Nothing was executed: the server cannot be reached, or cannot do anything now.
     Unavailable(Error),
     /// Nothing was executed: something in the group, or in what is stored, is wrong.
@@ -82,7 +84,11 @@ impl Committer {
     pub(super) async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         // However this task ends, nobody waits for ever: what it holds is dropped, and so unknown.
-        let _end = End(&shared);
+        let queue = match self.patience {
+            Patience::Hasty => &shared.jobs,
+            Patience::Patient => &shared.put_off,
+        };
+        let _end = End(&shared, queue);
         let (mut taken, mut lines) = (VecDeque::new(), Lines::default());
         loop {
             let is_open = match lines.is_empty() {
@@ -115,7 +121,7 @@ impl Committer {
         let mut patient: Vec<Waiting> = Vec::new();
         for (line, mut waiting) in put_off {
             waiting.skips = waiting.skips.saturating_add(1);
-            let follows = patient.last().is_some_and(|last| last.is_of_call_of(&waiting));
+            let follows = patient.iter().any(|earlier| earlier.is_of_call_of(&waiting));
             if self.patience == Patience::Hasty && (follows || waiting.skips > SKIPS_MAX) {
                 patient.push(waiting);
             } else {
@@ -123,12 +129,19 @@ impl Committer {
             }
         }
         lines.put_back(back);
-        if let Some(last) = patient.last() {
-            // The rest of the call follows in its order.
-            patient.extend(lines.take_call_of(last));
-        }
-        for waiting in self.shared.put_off.push_anyway(patient) {
-            waiting.answer(Err(closed()));
+        // The rest of each call follows in its order.
+        let mut whole = patient;
+        let rests: Vec<Vec<Waiting>> = whole.iter().map(|waiting| lines.take_call_of(waiting)).collect();
+        whole.extend(rests.into_iter().flatten());
+        let limit = self.shared.limits.queue_max;
+        for waiting in self.shared.put_off.push_within(whole, limit) {
+            waiting.answer(Err(match self.shared.put_off.closed() {
+                Some(closed) => closed,
+                None => Error::new(
+                    ErrorKind::Overloaded,
+                    format!("{limit} changes wait for rows that others hold; no more may"),
+                ),
+            }));
         }
     }
 
@@ -145,11 +158,22 @@ impl Committer {
                 put_off.extend(after);
                 part = ready;
             }
+            part = self.in_time(part);
             if part.is_empty() {
                 continue;
             }
             match self.attempt(&part, again).await {
                 Ended::Committed(judged, ticket) => put_off.extend(self.give(part, judged, ticket)),
+                // Somebody holds what it needs and does not let go: no use to try at once, or with the others.
+                Ended::Held if part.len() > 1 => {
+                    let second = part.split_off(part.len() / 2);
+                    parts.push((second, 0));
+                    parts.push((part, 0));
+                }
+                Ended::Held => {
+                    part.iter_mut().for_each(|(_, waiting)| waiting.skips = SKIPS_MAX);
+                    put_off.extend(part);
+                }
                 Ended::InTheWay if again < AGAIN_MAX => {
                     OBSERVE.again("somebody else was first");
                     parts.push((part, again.saturating_add(1)));
@@ -179,6 +203,18 @@ impl Committer {
             }
         }
         put_off
+    }
+
+    /// Those that may still be begun; the others have waited too long.
+    fn in_time(&self, part: Vec<Member>) -> Vec<Member> {
+        let wait_max = self.shared.limits.wait_max;
+        let (late, in_time): (Vec<Member>, Vec<Member>) =
+            part.into_iter().partition(|(_, waiting)| waiting.since.elapsed() > wait_max);
+        for (_, waiting) in late {
+            let context = format!("others held its rows for longer than {wait_max:?}");
+            waiting.answer(Err(Error::new(ErrorKind::Overloaded, context)));
+        }
+        in_time
     }
 
     fn give(&self, group: Vec<Member>, judged: Vec<Judged>, ticket: u64) -> Vec<Member> {
@@ -223,7 +259,8 @@ impl Committer {
             }
             Err(Broken::Before { error, doing }) => {
                 let is_sound = is_session_sound(&error);
-                let was_in_the_way = is_in_the_way(&error);
+                let (was_in_the_way, was_held) = (is_in_the_way(&error), is_lock_wait(&error));
+                let was_too_slow = is_too_slow(&error);
                 if is_sound
                     && within(self.shared.waits.answer_max, raw_sql("ROLLBACK").execute(&mut session)).await.is_ok()
                 {
@@ -231,7 +268,9 @@ impl Committer {
                 }
                 let error = failed(doing)(error);
                 match error.kind() {
+                    _ if was_held => Ended::Held,
                     _ if was_in_the_way => Ended::InTheWay,
+                    _ if was_too_slow => Ended::Failed(error),
                     ErrorKind::Unavailable => Ended::Unavailable(error),
                     _ => Ended::Failed(error),
                 }
@@ -386,18 +425,14 @@ fn judge<'g>(group: &'g [Member], loaded: &mut Loaded, written: &mut Written<'g>
     judged
 }
 
-/// The end of a committer. One that panics takes the store with it, and answers what is queued: better closed than never answered.
-struct End<'a>(&'a Shared);
+/// The end of a committer: by a panic, with its runtime, or because the store was closed. What is still queued is answered: better closed than never answered.
+struct End<'a>(&'a Shared, &'a Queue<Waiting>);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            return;
-        }
         self.0.close("the committer ended; open the store again");
         let mut left = VecDeque::new();
-        self.0.jobs.take(&mut left, usize::MAX, false);
-        self.0.put_off.take(&mut left, usize::MAX, false);
+        self.1.take(&mut left, usize::MAX, false);
         left.into_iter().for_each(|waiting: Waiting| waiting.answer(Err(closed())));
     }
 }

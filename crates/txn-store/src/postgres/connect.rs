@@ -71,7 +71,17 @@ pub(super) fn is_session_sound(error: &sqlx::Error) -> bool {
 }
 
 /// The keys on which two that insert at once meet. A collision on any other is damage.
-const COLLISIONS: [&str; 5] = ["change_once", "record_once", "counter_once", "fact_once", "fence_once"];
+const COLLISIONS: [&str; 6] = ["change_once", "record_once", "counter_once", "fact_once", "fence_once", "term_pkey"];
+
+/// Whether a lock was not given in time.
+pub(super) fn is_lock_wait(error: &sqlx::Error) -> bool {
+    state(error) == Some("55P03")
+}
+
+/// Whether the statement took too long: something in the group may be the reason.
+pub(super) fn is_too_slow(error: &sqlx::Error) -> bool {
+    state(error) == Some("57014")
+}
 
 /// Whether somebody else was in the way, so that the same may succeed when tried again: a serialisation failure, a deadlock, a lock not given in time, a key that was
 /// inserted first.

@@ -152,7 +152,7 @@ impl<'a> Asked<'a> {
         }
         parts.push(format!(
             "SELECT {}::int2, 0::int8, (extract(epoch FROM clock_timestamp()) * 1000000)::int8 * 1000, \
-             coalesce((SELECT g.recorded_at FROM {schema}.change_group g ORDER BY g.ticket DESC LIMIT 1), -9223372036854775808), NULL::int8{}{}{lanes}",
+             {schema}.latest(), NULL::int8{}{}{lanes}",
             kind::TIME,
             null(2, "text"),
             null(3, "bytea"),

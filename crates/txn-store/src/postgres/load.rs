@@ -416,8 +416,8 @@ impl Asked<'_> {
         // The last part: after the locks.
         parts.push(format!(
             "SELECT {}::int2, 0::int8, pg_current_xact_id()::text::int8, (extract(epoch FROM clock_timestamp()) * 1000000)::int8 * 1000, \
-             coalesce((SELECT g.recorded_at FROM {schema}.change_group g ORDER BY g.ticket DESC LIMIT 1), {}){}{}{}{}",
-            kind::TIME, "-9223372036854775808", null(1, "int8"), null(2, "text"), null(3, "bytea"), null(4, "numeric"),
+             {schema}.latest(){}{}{}{}",
+            kind::TIME, null(1, "int8"), null(2, "text"), null(3, "bytea"), null(4, "numeric"),
         ));
         let list = parts.join(" UNION ALL ");
         s.push(&format!(" SELECT * FROM ({list}) AS found({COLUMNS})"));

@@ -93,12 +93,24 @@ macro_rules! asked {
 
 /// Answers questions until the queue is closed and empty.
 pub(super) async fn run(shared: Arc<Shared>) {
+    let _end = End(&shared);
     let mut reader = Reader { shared: &shared, session: None };
     let mut questions = VecDeque::new();
     while poll_fn(|context| shared.questions.poll_take(context, &mut questions, GATHERED_MAX)).await {
         let weight = questions.iter().fold(0usize, |sum, question| sum.saturating_add(question.weight()));
         shared.questions.done(weight);
         reader.serve(&mut questions).await;
+    }
+}
+
+/// The end of a reader, with its runtime or by a panic: better closed than never answered.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.questions.close("a reader ended; open the store again");
+        let mut left = VecDeque::new();
+        self.0.questions.take(&mut left, usize::MAX, false);
     }
 }
 

@@ -177,10 +177,10 @@ CREATE INDEX link_position ON $s.link(position);
 -- Gives committed groups their places, as one link each, and says where the chain ends. One session at a time: others wait, or are told that it is busy.
 --
 -- The last link of every call holds what the next call needs: the highest ticket seen, and the tickets below it that were missing, each with a transaction number: when every transaction below that number
--- has ended and the ticket is still missing, its group was rolled back.
+-- has ended and the ticket is still missing, its group was rolled back; unless this step was full, and the ticket only not looked at.
 CREATE FUNCTION $s.chain(wait boolean, max_groups integer)
 RETURNS TABLE(is_busy boolean, link_number bigint, link_hash bytea, link_position bigint, commits bigint, linked integer)
-LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $body$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET lock_timeout = '30s' AS $body$
 DECLARE
     l $s.link%ROWTYPE;
     g record;
@@ -229,12 +229,12 @@ BEGIN
         hashes := hashes || l.hash;
     END LOOP;
     IF count > 0 THEN
-        -- After the groups are read: whoever drew a ticket below the highest has a number below this one.
-        newest := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+        -- Drawn after the groups are read: whoever drew a ticket below the highest had a number before, and so a lower one. The end of a snapshot would not do: a transaction that runs may be at it, or behind.
+        newest := pg_current_xact_id()::text::bigint;
         SELECT coalesce(array_agg(m.ticket ORDER BY m.ticket), '{}'), coalesce(array_agg(m.noticed ORDER BY m.ticket), '{}')
             INTO l.missing, l.noticed
             FROM (
-                SELECT u.ticket, u.noticed FROM unnest(l.missing, l.noticed) u(ticket, noticed) WHERE u.noticed > oldest
+                SELECT u.ticket, u.noticed FROM unnest(l.missing, l.noticed) u(ticket, noticed) WHERE u.noticed > oldest OR count = max_groups
                 UNION ALL
                 SELECT n, newest FROM generate_series(was_seen + 1, l.seen) n
             ) m WHERE m.ticket <> ALL(tickets);
@@ -249,6 +249,17 @@ END
 $body$;
 "#,
     r#"
+-- The latest time of a commit, as of this very moment: a statement that has waited for a lock does not see by itself what it waited for.
+CREATE FUNCTION $s.latest() RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $body$
+DECLARE
+    latest bigint;
+BEGIN
+    SELECT max(g.recorded_at) INTO latest FROM (SELECT recorded_at FROM $s.change_group ORDER BY ticket DESC LIMIT 64) g;
+    RETURN coalesce(latest, -9223372036854775808);
+END
+$body$;
+
 -- Keeps keys absent to the end of a transaction: writes them and takes them away again, in the order of the lists. False when one was there.
 CREATE FUNCTION $s.keep_absent(record_tenants integer[], record_keys bytea[], counter_tenants integer[], counter_keys bytea[])
 RETURNS boolean
@@ -281,6 +292,9 @@ $body$;
 pub(super) async fn migrate(connection: &mut PgConnection, schema: &Schema, must_exist: bool) -> Result<(), Error> {
     let doing = failed("migrating the schema");
     let mut transaction = connection.begin().await.map_err(&doing)?;
+    // Others may be at it, and a migration may take a while.
+    let wait = "SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = '60s'";
+    raw_sql(wait).execute(&mut *transaction).await.map_err(&doing)?;
     query("SELECT pg_advisory_xact_lock($1)")
         .bind(schema.lock("migrate"))
         .execute(&mut *transaction)

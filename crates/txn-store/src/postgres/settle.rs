@@ -55,6 +55,11 @@ async fn ask(
     xact: i64,
     commit: &Commit,
 ) -> sqlx::Result<(bool, Option<i64>)> {
+    // A standby may not have heard of it yet, and become the one that counts.
+    let standby = query("SELECT pg_is_in_recovery()").fetch_one(&mut *session).await?;
+    if standby.try_get::<bool, _>(0)? {
+        return Ok((true, None));
+    }
     let status = query("SELECT pg_xact_status($1::text::xid8)").bind(xact.to_string()).fetch_one(&mut *session).await;
     let runs = match status {
         Ok(row) => row.try_get::<Option<&str>, _>(0)? == Some("in progress"),
@@ -74,9 +79,10 @@ async fn ask(
     Ok((runs, ticket))
 }
 
-/// Ends the session that holds the transaction, if it waits for a client.
+/// Ends the session that holds the transaction, if it waits for a client and is one of ours. Should the number be another's by now, after a crash, that group is begun again.
 async fn end(session: &mut PgConnection, xact: i64) -> sqlx::Result<()> {
     let text = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                WHERE backend_xid::text::int8 = $1 & 4294967295 AND state LIKE 'idle in transaction%'";
+                WHERE backend_xid::text::int8 = $1 & 4294967295 AND state LIKE 'idle in transaction%' \
+                AND usename = current_user AND application_name = current_setting('application_name')";
     query(text).bind(xact).execute(session).await.map(drop)
 }

@@ -252,7 +252,7 @@ impl Writing<'_> {
         self.s.part("WITH ", ", ", text);
     }
 
-    /// A part whose rows are counted: fewer than `expected` means that somebody else was first.
+    /// A part whose rows are counted: fewer than `expected` means that somebody else was first. Parts that are counted run in the order in which they are added; the server would run others backwards.
     fn counted(&mut self, name: &str, text: &str, expected: usize) {
         self.part(&format!("{name} AS ({text} RETURNING 1)"));
         let expected = self.s.bind(i64::try_from(expected).unwrap_or(i64::MAX));
@@ -262,7 +262,7 @@ impl Writing<'_> {
     /// A part that inserts what somebody else may insert too.
     fn insert(&mut self, name: &str, text: &str, rows: usize) {
         match self.collision {
-            Collision::Fail => self.part(&format!("{name} AS ({text})")),
+            Collision::Fail => self.counted(name, text, rows),
             Collision::Report => self.counted(name, &format!("{text} ON CONFLICT DO NOTHING"), rows),
         }
     }
@@ -428,7 +428,12 @@ impl Writing<'_> {
                 s.bind(rows.iter().map(|row| row.2.as_bytes()).collect::<Vec<_>>()),
             ];
             let from = unnest(&lists, &["int4", "bytea", "bytea"]);
-            self.part(&format!("{name} AS ({})", text.replace("$u", &from)));
+            let text = text.replace("$u", &from);
+            if name == "tn" {
+                self.insert(name, &text, rows.len());
+            } else {
+                self.part(&format!("{name} AS ({text})"));
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The `postgres` backend on a real server, whose URL is in `TXN_POSTGRES_URL`: `cargo xtask test` starts one.
 
+mod chain;
 mod conformance;
 pub(crate) mod server;
 mod several;
