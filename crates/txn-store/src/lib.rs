@@ -57,7 +57,7 @@ mod limits;
 pub mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod observe;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod place;
 #[cfg(feature = "postgres")]
 pub mod postgres;
