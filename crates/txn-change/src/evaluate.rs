@@ -94,6 +94,7 @@ pub fn evaluate<V: View + ?Sized>(view: &V, change: &Change, now: Timestamp) -> 
         entries: count(entries.len()),
         events: count(change.append.len()),
         digest,
+        passed: None,
     };
     Ok(Verdict::Accepted(Effects { records, counters, entries, fences: change.fence.clone(), stored }))
 }

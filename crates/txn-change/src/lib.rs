@@ -50,7 +50,7 @@ pub use evaluate::{CounterWrite, Effects, RecordWrite, Verdict, evaluate};
 pub use fingerprint::Fingerprint;
 pub use key::{Key, KeyBuilder, KeyError, Kind, Segment, Term};
 pub use limits::Limits;
-pub use log::{Entry, Event, digest};
+pub use log::{Entry, Event, digest, passing_digest};
 #[doc(hidden)]
 pub use name::check_name;
 pub use name::{ChangeId, FactId, FenceName, Label, NameError, Tenant};

@@ -10,6 +10,7 @@ use crate::{
     key::{Key, Term},
     name::{ChangeId, FactId, Label},
     time::Timestamp,
+    view::Stored,
 };
 
 /// Something that happened. With an id it is a fact: unique in its tenant, readable by id and by terms, and never a record as well.
@@ -62,6 +63,21 @@ impl Event {
         self
     }
 
+    /// Whether it stays for as long as the store: a fact, or an event of txn's own types, which its services and audit read. Any other may be
+    /// let go of when it is old.
+    ///
+    /// ```
+    /// use txn_change::{Body, Event, FactId};
+    /// let event = Event::new(Body::raw("note.written", 1, b"{}".to_vec()));
+    /// assert!(!event.is_lasting());
+    /// assert!(event.with_id(FactId::new("note.written/n-1")?).is_lasting());
+    /// # Ok::<(), txn_change::NameError>(())
+    /// ```
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        self.id.is_some() || self.body.is_reserved()
+    }
+
     pub(crate) fn write_to(&self, canon: &mut Canon) {
         canon.bytes(self.id.as_deref().unwrap_or_default().as_bytes());
         canon.bytes(self.subject.as_ref().map(Key::as_bytes).unwrap_or_default());
@@ -111,7 +127,8 @@ impl Entry {
 }
 
 /// The digest of a committed change: what it asked, what it was answered, and the entries and events it left behind, in order. Stored under its id, so that an
-/// audit can prove that nothing of it was edited, swapped or removed. Bodies enter by [`Body::content_digest`], so that erasing one keeps the proof.
+/// audit can prove that nothing of it was edited, swapped or removed. Bodies enter by [`Body::content_digest`], so that erasing one keeps the proof, and events that
+/// are not lasting by [`passing_digest`], so that letting go of them keeps it too.
 #[must_use]
 pub fn digest(
     change: &ChangeId,
@@ -121,20 +138,80 @@ pub fn digest(
     entries: &[Entry],
     events: &[Event],
 ) -> [u8; 32] {
-    let mut canon = Canon::new();
-    canon.bytes(change.as_bytes());
-    canon.bytes(&fingerprint.0);
-    write_body(answer, &mut canon);
-    canon.int(recorded_at.as_nanos().cast_unsigned());
-    canon.int(entries.len() as u64);
-    for entry in entries {
-        entry.write_to(&mut canon);
+    let parts = Parts { change, fingerprint, answer, recorded_at, entries };
+    parts.digest(events, &passing_digest(events))
+}
+
+/// The digest over those events of a change that are not lasting, each with its place among all of them; zeros when there is none. What is kept of them when
+/// they are let go of.
+#[must_use]
+pub fn passing_digest(events: &[Event]) -> [u8; 32] {
+    let mut passing = events.iter().enumerate().filter(|(_, event)| !event.is_lasting()).peekable();
+    if passing.peek().is_none() {
+        return [0; 32];
     }
-    canon.int(events.len() as u64);
-    for event in events {
+    let mut canon = Canon::new();
+    for (place, event) in passing {
+        canon.int(place as u64);
         event.write_to(&mut canon);
     }
     canon.digest()
+}
+
+impl Stored {
+    /// Whether the digest is over this id, these entries and these events, each all that is left of the change's, in their order.
+    ///
+    /// ```
+    /// use txn_change::{evaluate, Body, Change, ChangeId, Event, Fingerprint, MapView, Timestamp, Verdict};
+    /// let written = Event::new(Body::raw("note.written", 1, b"{}".to_vec()));
+    /// let change = Change::new(ChangeId::new("note.write/1")?, Fingerprint::of("note.write", "hello")).append(written.clone());
+    /// let Ok(Verdict::Accepted(effects)) = evaluate(&MapView::default(), &change, Timestamp::from_nanos(0)) else { panic!() };
+    /// assert!(effects.stored.proves(&change.id, &effects.entries, &[written]));
+    /// assert!(!effects.stored.proves(&change.id, &effects.entries, &[]));
+    /// # Ok::<(), txn_change::NameError>(())
+    /// ```
+    #[must_use]
+    pub fn proves(&self, change: &ChangeId, entries: &[Entry], events: &[Event]) -> bool {
+        let (passing, counts) = match self.passed {
+            // Their number is in the digest, by the places of those that have gone.
+            Some(_) if events.iter().any(|event| !event.is_lasting()) => return false,
+            Some(digest) => (digest, events.len() < self.events as usize),
+            None => (passing_digest(events), events.len() == self.events as usize),
+        };
+        let Self { fingerprint, ref answer, recorded_at, .. } = *self;
+        let parts = Parts { change, fingerprint, answer, recorded_at, entries };
+        counts && entries.len() == self.entries as usize && parts.digest(events, &passing) == self.digest
+    }
+}
+
+/// What enters a digest beside the events.
+struct Parts<'a> {
+    change: &'a ChangeId,
+    fingerprint: Fingerprint,
+    answer: &'a Body,
+    recorded_at: Timestamp,
+    entries: &'a [Entry],
+}
+
+impl Parts<'_> {
+    fn digest(&self, events: &[Event], passing: &[u8; 32]) -> [u8; 32] {
+        let mut canon = Canon::new();
+        canon.bytes(self.change.as_bytes());
+        canon.bytes(&self.fingerprint.0);
+        write_body(self.answer, &mut canon);
+        canon.int(self.recorded_at.as_nanos().cast_unsigned());
+        canon.int(self.entries.len() as u64);
+        for entry in self.entries {
+            entry.write_to(&mut canon);
+        }
+        let lasting = || events.iter().filter(|event| event.is_lasting());
+        canon.int(lasting().count() as u64);
+        for event in lasting() {
+            event.write_to(&mut canon);
+        }
+        canon.bytes(passing);
+        canon.digest()
+    }
 }
 
 fn write_body(body: &Body, canon: &mut Canon) {

@@ -40,8 +40,10 @@ pub struct Stored {
     pub entries: u32,
     /// How many events the change left behind.
     pub events: u32,
-    /// The digest over them.
+    /// The digest over them, the command and the answer.
     pub digest: [u8; 32],
+    /// Once those of its events that are not lasting have been let go of: the [digest](crate::passing_digest) over them. Snapshots may leave it out.
+    pub passed: Option<[u8; 32]>,
 }
 
 /// The state of one tenant that a change is judged against. Everything of the change's [`Footprint`] must be visible; nothing else is asked for.

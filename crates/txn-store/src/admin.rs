@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use txn_change::{ChangeId, Counter, Entry, Key, Link, Record, Stored, Tenant, Term};
+use txn_change::{ChangeId, Counter, Entry, Key, Link, Record, Stored, Tenant, Term, Timestamp};
 
 use crate::{
     error::Error,
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Row {
-    /// A committed change with the entries and events stored for it, each in their order.
+    /// A committed change with the entries and events stored for it, each in their order; of a [purged](Purge::Events) one, with the events that stay.
     Commit {
         /// The tenant.
         tenant: Tenant,
@@ -104,9 +104,32 @@ impl Erase {
     }
 }
 
+/// What may be let go of when it is old. Ids are not: an id that was forgotten would be settled as not done by [`Scope::resolve`](crate::Scope::resolve), and its change could be executed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Purge {
+    /// The answers of changes that left an entry or an event, which tell that they were done. A repetition is answered as done, with the [erased](txn_change::Format::Erased) answer. The answers of other changes
+    /// stay: nothing else tells what came of them.
+    Answers,
+    /// The events that are not [lasting](txn_change::Event::is_lasting), and with them the log up to there, as far as every [`Consumer`](crate::Consumer) has acknowledged it. Facts and txn's own events are still
+    /// found by id and by term; to read the log from before its new beginning is an error of the kind [`Purged`](crate::ErrorKind::Purged).
+    Events,
+}
+
+/// How far one call of [`StoreAdmin::purge`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Purged {
+    /// Answers or events that it let go of.
+    pub rows: u64,
+    /// Whether nothing more is old enough, or free to go; else another call goes on.
+    pub is_complete: bool,
+}
+
 /// How a store is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Health {
+    /// Where the log begins: the last position that was purged.
+    pub tail: Position,
     /// Where the log ends.
     pub head: Position,
     /// Changes committed in all.
@@ -153,6 +176,32 @@ pub trait StoreAdmin: Store {
     /// # Errors
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for what belongs to txn.
     async fn erase(&self, tenant: &Tenant, what: Vec<Erase>) -> Result<u64, Error>;
+
+    /// Lets go, for all tenants, of what is older than `before` in the store's time; what stays proves the chain as before. One call looks at about `max` rows, whole groups at a time, so that it is short; call it until it is complete. Any
+    /// number of processes may.
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory")] {
+    /// use std::sync::Arc;
+    /// use txn_change::{Body, Change, ChangeId, Event, Fingerprint, Tenant, Timestamp};
+    /// use txn_store::{memory::Memory, ErrorKind, Position, Purge, Scope, Store, StoreAdmin};
+    /// # pollster::block_on(async {
+    /// let store = Arc::new(Memory::new());
+    /// let written = Event::new(Body::raw("note.written", 1, b"{}".to_vec()));
+    /// let change = Change::new(ChangeId::new("note.write/1")?, Fingerprint::of("note.write", "hello")).append(written);
+    /// Scope::new(store.clone(), Tenant::default()).commit(change).await?;
+    ///
+    /// while !store.purge(Purge::Events, Timestamp::MAX, 1000).await?.is_complete {}
+    /// assert_eq!(store.read(Position(0), 10).await.unwrap_err().kind(), ErrorKind::Purged);
+    /// assert_eq!(store.health().await?.tail, store.health().await?.head);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # }).unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a `max` of 0 or above [`crate::StoreLimits::page_max`].
+    async fn purge(&self, what: Purge, before: Timestamp, max: usize) -> Result<Purged, Error>;
 }
 
 macro_rules! forward {
@@ -169,6 +218,10 @@ macro_rules! forward {
 
             async fn erase(&self, tenant: &Tenant, what: Vec<Erase>) -> Result<u64, Error> {
                 (**self).erase(tenant, what).await
+            }
+
+            async fn purge(&self, what: Purge, before: Timestamp, max: usize) -> Result<Purged, Error> {
+                (**self).purge(what, before, max).await
             }
         }
     };

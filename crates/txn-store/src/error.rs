@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Locked,
     /// The stored format is newer than this build.
     Newer,
+    /// The log no longer reaches back so far: what was asked for has been purged.
+    Purged,
     /// What is stored is not what was written.
     Corrupt,
 }
@@ -85,6 +87,7 @@ impl fmt::Display for Error {
             ErrorKind::Contended => "contended",
             ErrorKind::Locked => "locked",
             ErrorKind::Newer => "newer format",
+            ErrorKind::Purged => "purged",
             ErrorKind::Corrupt => "corrupt",
         };
         write!(f, "{kind}: {}", self.context)?;

@@ -2,12 +2,12 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
-use txn_change::{Body, Change, ChangeId, Document, Expect, Fingerprint, Key, Kind, Refusal, Tenant};
+use txn_change::{Change, ChangeId, Fingerprint, Key};
 
 use crate::{
     error::{Error, ErrorKind},
-    store::{Ask, Commit, LogItem, Outcome, Position, Store},
+    store::{LogItem, Position, Store},
+    tail::{self, Mark, Seen, Tail},
 };
 
 /// Events that are read at once.
@@ -54,7 +54,7 @@ impl Follow {
     /// The next event; waits until there is one. Dropped while it waits, it has lost nothing.
     ///
     /// # Errors
-    /// As [`Store::read`] and [`Store::watch`].
+    /// As [`Store::read`] and [`Store::watch`]; of the kind [`ErrorKind::Purged`] when it has fallen behind the beginning of the log.
     pub async fn next(&mut self) -> Result<LogItem, Error> {
         loop {
             if let Some(item) = self.items.pop_front() {
@@ -76,7 +76,7 @@ impl fmt::Debug for Follow {
 }
 
 /// A consumer of the log with a name: how far it has come is kept in the store. Opening takes the name over, and an earlier owner of it can remember nothing
-/// more. Events are given at least once: those behind the last [`Consumer::acknowledge`] come again.
+/// more. Events are given at least once: those behind the last [`Consumer::acknowledge`] come again, and are not [purged](crate::Purge::Events) before.
 ///
 /// ```
 /// # #[cfg(feature = "memory")] {
@@ -105,25 +105,9 @@ pub struct Consumer {
     follow: Follow,
     name: String,
     key: Key,
-    /// The record of the cursor as this owner has left it.
-    mark: Mark,
-    version: u64,
+    /// The cursor as this owner has left it.
+    cursor: Seen<Mark>,
 }
-
-/// Where a consumer stands, and how often its name was taken over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Mark {
-    position: u64,
-    epoch: u64,
-}
-
-impl Document for Mark {
-    const TYPE: &'static str = "txn.cursor";
-    const SCHEMA: u16 = 1;
-}
-
-const CURSOR_KIND: Kind = Kind::reserved("txn-cursor");
 
 impl Consumer {
     /// Opens the cursor of this name, at the beginning of the log when there is none yet, and takes it over.
@@ -131,30 +115,34 @@ impl Consumer {
     /// # Errors
     /// [`ErrorKind::Invalid`] for a name that cannot be one: 1 to 200 graphic ASCII characters; else as [`Store::commit`].
     pub async fn open(store: Arc<dyn Store>, name: &str) -> Result<Self, Error> {
-        let invalid = |what: &dyn fmt::Display| Error::new(ErrorKind::Invalid, format!("a consumer's name: {what}"));
-        if !(1..=200).contains(&name.len()) {
-            return Err(invalid(&format_args!("{} bytes; 1 to 200 are allowed", name.len())));
-        }
-        ChangeId::new(name).map_err(|error| invalid(&error))?;
-        let key = Key::of(CURSOR_KIND).text(name).map_err(|error| invalid(&error))?.build();
-        let follow = Follow::new(store, Position(0));
-        let mut consumer =
-            Self { follow, name: name.to_owned(), key, mark: Mark { position: 0, epoch: 0 }, version: 0 };
+        let key = tail::cursor_key(name)?;
         loop {
-            consumer.load().await?;
-            let claimed = Mark { epoch: consumer.mark.epoch.saturating_add(1), ..consumer.mark };
+            let (cursor, tail) = tail::load(&*store, &key).await?;
+            let before = cursor.unwrap_or(Seen { value: Mark { position: 0, epoch: 0, is_retired: true }, version: 0 });
+            let begins = before.value.is_retired;
+            let position = if begins { tail.value.position } else { before.value.position };
+            let epoch = before.value.epoch.saturating_add(1);
+            let follow = Follow::new(Arc::clone(&store), Position(position));
+            let mut consumer = Self { follow, name: name.to_owned(), key: key.clone(), cursor: before };
             // Somebody else may open it at the same time; whoever comes later owns it.
-            if consumer.write(claimed).await? {
-                consumer.follow.after = Position(claimed.position);
+            if consumer.write(Mark { position, epoch, is_retired: false }, begins.then_some(tail)).await? {
                 return Ok(consumer);
             }
         }
     }
 
+    /// The names of all consumers, in their order, and how far each has acknowledged the log: the slowest is what keeps it from being purged.
+    ///
+    /// # Errors
+    /// As [`Store::find`].
+    pub async fn list(store: &dyn Store) -> Result<Vec<(String, Position)>, Error> {
+        tail::cursors(store).await
+    }
+
     /// How far everything before has been acknowledged.
     #[must_use]
     pub const fn acknowledged(&self) -> Position {
-        Position(self.mark.position)
+        Position(self.cursor.value.position)
     }
 
     /// The next event; waits until there is one.
@@ -170,55 +158,60 @@ impl Consumer {
     /// # Errors
     /// [`ErrorKind::Locked`] when another has taken the name over; else as [`Store::commit`], and then the same may be tried again.
     pub async fn acknowledge(&mut self) -> Result<(), Error> {
-        let epoch = self.mark.epoch;
-        let target = Mark { position: self.follow.after.0, epoch };
-        while self.mark.position < target.position {
-            if !self.write(target).await? {
-                // What stands there may be an acknowledgement of ours whose answer was lost.
-                self.load().await?;
-                if self.mark.epoch != epoch {
-                    let context = format!("the cursor {} was taken over by another", self.name);
-                    return Err(Error::new(ErrorKind::Locked, context));
-                }
+        let position = self.follow.after.0;
+        while self.cursor.value.position < position {
+            self.write_own(Mark { position, ..self.cursor.value }).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the name up: it holds nothing back any more, and begins where the log begins when it is opened again.
+    ///
+    /// # Errors
+    /// As [`Consumer::acknowledge`].
+    pub async fn retire(mut self) -> Result<(), Error> {
+        while !self.cursor.value.is_retired {
+            self.write_own(Mark { is_retired: true, ..self.cursor.value }).await?;
+        }
+        Ok(())
+    }
+
+    /// Tries to write the cursor; fails when it is another's.
+    async fn write_own(&mut self, mark: Mark) -> Result<(), Error> {
+        if self.write(mark, None).await? {
+            return Ok(());
+        }
+        // What stands there may be a write of ours whose answer was lost.
+        let (cursor, _) = tail::load(&*self.follow.store, &self.key).await?;
+        match cursor.filter(|cursor| cursor.value.epoch == mark.epoch) {
+            Some(cursor) => self.cursor = cursor,
+            None => {
+                let context = format!("the cursor {} was taken over by another", self.name);
+                return Err(Error::new(ErrorKind::Locked, context));
             }
         }
         Ok(())
     }
 
-    async fn load(&mut self) -> Result<(), Error> {
-        let ask = Ask::new(Tenant::default()).record(self.key.clone());
-        let snapshot = self.follow.store.get(vec![ask]).await?.pop();
-        if let Some(record) = snapshot.and_then(|snapshot| snapshot.records.into_iter().flatten().next()) {
-            let unreadable = |error| Error::new(ErrorKind::Corrupt, format!("the cursor {}", self.name)).because(error);
-            self.mark = record.body.read().map_err(unreadable)?;
-            self.version = record.version;
+    /// Writes the cursor over the version that is known, and the tail, if one is given, as it is; false when one of them stands elsewhere.
+    async fn write(&mut self, mark: Mark, begins_at: Option<Seen<Tail>>) -> Result<bool, Error> {
+        let Seen { version, .. } = self.cursor;
+        let id = ChangeId::new(format!("txn.cursor/{}/{version}", self.name)).expect("the name was checked");
+        let change = Change::new(id, Fingerprint::of("txn.cursor", &mark));
+        let mut change = self.cursor.put(change, self.key.clone(), &mark);
+        if let Some(tail) = begins_at {
+            change = tail.put(change, tail::tail_key(), &tail.value);
         }
-        Ok(())
-    }
-
-    /// Writes the record over the version that is known; false when it stands elsewhere.
-    async fn write(&mut self, mark: Mark) -> Result<bool, Error> {
-        let id = ChangeId::new(format!("txn.cursor/{}/{}", self.name, self.version)).expect("the name was checked");
-        let expect = Expect::of((self.version > 0).then_some(self.version));
-        let body = Body::of(&mark).expect("numbers have a JSON form");
-        let change =
-            Change::new(id, Fingerprint::of("txn.cursor", &mark)).put(self.key.clone(), expect, body, Vec::new());
-        let commit = Commit { tenant: Tenant::default(), change };
-        match self.follow.store.commit(vec![commit]).await.pop() {
-            Some(Ok(Outcome::Done(_))) => {
-                self.mark = mark;
-                self.version = self.version.saturating_add(1);
-                Ok(true)
-            }
-            Some(Ok(Outcome::Refused(Refusal::Conflict { .. } | Refusal::KeyReused { .. }))) => Ok(false),
-            Some(Err(error)) => Err(error),
-            other => Err(Error::new(ErrorKind::Unavailable, format!("moving the cursor {}: {other:?}", self.name))),
+        let is_written = tail::commit(&*self.follow.store, change, "moving a cursor").await?;
+        if is_written {
+            self.cursor = Seen { value: mark, version: version.saturating_add(1) };
         }
+        Ok(is_written)
     }
 }
 
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer").field("name", &self.name).field("mark", &self.mark).finish_non_exhaustive()
+        f.debug_struct("Consumer").field("name", &self.name).field("cursor", &self.cursor.value).finish_non_exhaustive()
     }
 }

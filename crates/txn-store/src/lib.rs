@@ -66,11 +66,12 @@ mod scope;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod store;
+mod tail;
 pub mod views;
 #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
 mod watch;
 
-pub use admin::{Erase, Export, Health, Row, StoreAdmin};
+pub use admin::{Erase, Export, Health, Purge, Purged, Row, StoreAdmin};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cursor::Cursor;
 pub use error::{Error, ErrorKind};

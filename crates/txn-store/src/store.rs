@@ -184,7 +184,7 @@ pub struct LogPage {
 ///   the backend states; when it says [`Outcome::Refused`] or `Err`, nothing of it is, and never will be. [`Outcome::Unknown`] means neither is known.
 /// - **Judged by the evaluator.** Outcomes are those of [`txn_change::evaluate`] over some serial order of all changes of a tenant. In one call, a later change sees the
 ///   earlier ones; each has its own result, in the order of the batch.
-/// - **Idempotent.** An id is answered with its first answer for ever; another fingerprint under it is refused with `KeyReused`.
+/// - **Idempotent.** An id is answered with its first answer for ever, or, once that was erased or purged, with what is left of it; another fingerprint under it is refused with `KeyReused`. No id is forgotten.
 /// - **One snapshot.** All that one [`Ask`] or one page reads was true together, and contains every commit that was acknowledged before the call began.
 /// - **The log.** Events of one change stand together in their order. A reader never sees an event appear at or below a position that it has read past; per
 ///   subject, log order is commit order. A page that reaches the end holds every event that was acknowledged before the call began.
@@ -216,7 +216,8 @@ pub trait Store: Send + Sync + 'static {
     /// Reads at most `limit` events behind a position, of all tenants, in order.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] for a limit of 0 or above [`crate::StoreLimits::page_max`].
+    /// [`crate::ErrorKind::Invalid`] for a limit of 0 or above [`crate::StoreLimits::page_max`]; [`crate::ErrorKind::Purged`] for a position before the beginning of the log, when older events have been
+    /// [purged](crate::Purge::Events).
     async fn read(&self, after: Position, limit: usize) -> Result<LogPage, Error>;
 
     /// Waits until the log reaches past `after`, and says how far. May be woken late, never left asleep.

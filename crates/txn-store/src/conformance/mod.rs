@@ -54,6 +54,7 @@ mod guards;
 pub mod isolation;
 mod limits;
 mod log;
+mod purge;
 mod races;
 mod replay;
 mod resolve;
@@ -122,7 +123,7 @@ use named;
 /// All scenarios, in the order of the contract.
 #[must_use]
 pub fn scenarios() -> Vec<Scenario> {
-    let all: [&[Scenario]; 27] = [
+    let all: [&[Scenario]; 29] = [
         commit::ALL,
         replay::ALL,
         resolve::ALL,
@@ -147,8 +148,10 @@ pub fn scenarios() -> Vec<Scenario> {
         cancel::ALL,
         admin::ALL,
         erase::ALL,
+        purge::ALL,
         cancel::DURABLE,
         durable::ALL,
+        purge::DURABLE,
         chain::DURABLE,
     ];
     all.concat()

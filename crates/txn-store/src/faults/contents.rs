@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use txn_change::{ChangeId, Counter, Entry, GroupDigest, Key, Link, Record, Stored, Tenant, digest};
+use txn_change::{ChangeId, Counter, Entry, GroupDigest, Key, Link, Record, Stored, Tenant};
 
 use crate::{
     admin::{Row, StoreAdmin},
@@ -88,8 +88,7 @@ impl Contents {
         let counted = (u32::try_from(entries.len()), u32::try_from(events.len()));
         let is_counted = counted == (Ok(stored.entries), Ok(stored.events));
         let plain: Vec<_> = events.iter().map(|recorded| recorded.event.clone()).collect();
-        let is_true =
-            digest(&id, stored.fingerprint, &stored.answer, stored.recorded_at, entries, &plain) == stored.digest;
+        let is_true = stored.proves(&id, entries, &plain);
         for entry in entries {
             self.entries.entry((tenant.clone(), entry.counter.clone())).or_default().push(entry.clone());
         }

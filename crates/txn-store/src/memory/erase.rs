@@ -21,7 +21,7 @@ pub(super) fn erase(state: &mut State, tenant: &Tenant, what: &[Erase]) -> Resul
             }
             Erase::Events(id) => {
                 let mut of_change =
-                    log.iter().filter(|recorded| is_of(recorded, id)).map(|recorded| &recorded.event.body);
+                    log.iter().flatten().filter(|recorded| is_of(recorded, id)).map(|recorded| &recorded.event.body);
                 of_change.find(|body| body.is_reserved())
             }
         };
@@ -58,7 +58,7 @@ pub(super) fn erase(state: &mut State, tenant: &Tenant, what: &[Erase]) -> Resul
                 }
             }
             Erase::Events(id) => {
-                for recorded in log.iter_mut().filter(|recorded| is_of(recorded, id)) {
+                for recorded in log.iter_mut().flatten().filter(|recorded| is_of(recorded, id)) {
                     gone(&mut recorded.event.body);
                 }
             }

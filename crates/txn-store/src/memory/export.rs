@@ -65,7 +65,7 @@ impl Rows {
             id: commit.id.clone(),
             stored: stored.ok_or_else(|| corrupt("a commit without its id"))?.as_ref().clone(),
             entries: state.entries.get(commit.entries.clone()).unwrap_or_default().to_vec(),
-            events: state.log.get(commit.events.clone()).unwrap_or_default().to_vec(),
+            events: state.log.get(commit.events.clone()).unwrap_or_default().iter().flatten().cloned().collect(),
         })
     }
 }

@@ -106,7 +106,8 @@ fn events_by_term(
     let within = of_tenant.event_terms.range((from, Bound::Unbounded));
     let found = within.take_while(|(term, _)| range.contains(term.as_bytes())).take(limit);
     let row = |(term, index): &(Key, usize)| {
-        let item = state.log.get(*index).ok_or_else(|| corrupt("an index term without its event"))?;
+        let item =
+            state.log.get(*index).and_then(Option::as_ref).ok_or_else(|| corrupt("an index term without its event"))?;
         Ok(([term.as_bytes(), &(*index as u64).to_be_bytes()].concat(), Found::Event(item.clone())))
     };
     found.map(row).collect()

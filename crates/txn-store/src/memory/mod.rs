@@ -6,6 +6,7 @@
 mod erase;
 mod export;
 mod find;
+mod purge;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +15,14 @@ use async_trait::async_trait;
 use txn_change::{Tenant, Timestamp};
 
 use crate::{
-    admin::{Erase, Export, Health, StoreAdmin},
+    admin::{Erase, Export, Health, Purge, Purged, StoreAdmin},
     clock::{Clock, StoreTime, SystemClock},
     cursor::Cursor,
     error::{Error, ErrorKind},
     limits::StoreLimits,
     query::{Page, Query},
     store::{Ask, Commit, LogPage, Outcome, Position, Snapshot, Store},
+    tail::free,
     watch::Head,
 };
 
@@ -119,7 +121,7 @@ impl Store for Memory {
 
     async fn read(&self, after: Position, limit: usize) -> Result<LogPage, Error> {
         self.limits.check_page(limit)?;
-        Ok(self.state().read(after, limit))
+        self.state().read(after, limit)
     }
 
     async fn watch(&self, after: Position) -> Result<Position, Error> {
@@ -136,11 +138,23 @@ impl StoreAdmin for Memory {
     async fn health(&self) -> Result<Health, Error> {
         let state = self.state();
         let (head, commits) = (state.head(), state.commits.len() as u64);
-        Ok(Health { head, commits, queued: 0, chain: state.chain(), unchained: 0 })
+        let tail = Position(state.tail as u64);
+        Ok(Health { tail, head, commits, queued: 0, chain: state.chain(), unchained: 0 })
     }
 
     async fn erase(&self, tenant: &Tenant, what: Vec<Erase>) -> Result<u64, Error> {
         erase::erase(&mut self.state(), tenant, &what)
+    }
+
+    async fn purge(&self, what: Purge, before: Timestamp, max: usize) -> Result<Purged, Error> {
+        self.limits.check_page(max)?;
+        if what == Purge::Answers {
+            return Ok(self.state().purge_answers(before, max));
+        }
+        let plan = self.state().old_groups(before, max);
+        let Some(target) = plan.target() else { return Ok(Purged { rows: 0, is_complete: true }) };
+        let free = free(self, target).await?;
+        Ok(self.state().purge_events(&plan, free))
     }
 }
 

@@ -13,7 +13,11 @@ use txn_change::{
     Timestamp, Verdict, View, evaluate,
 };
 
-use crate::store::{Ask, Freshness, LogItem, LogPage, Outcome, Position, Receipt, Recorded, Snapshot};
+use crate::{
+    error::Error,
+    store::{Ask, Freshness, LogItem, LogPage, Outcome, Position, Receipt, Recorded, Snapshot},
+    tail::before_the_log,
+};
 
 /// Maps by short keys, under a random seed of the process.
 type HashMap<K, V> = StdHashMap<K, V, RandomState>;
@@ -24,7 +28,14 @@ pub(super) struct State {
     pub(super) tenants: HashMap<Tenant, TenantState>,
     pub(super) commits: Vec<Committed>,
     pub(super) entries: Vec<Entry>,
-    pub(super) log: Vec<Recorded>,
+    /// `None` where an event was purged.
+    pub(super) log: Vec<Option<Recorded>>,
+    /// How far the log was purged.
+    pub(super) tail: usize,
+    /// How many changes the log lost with that.
+    pub(super) unlogged: usize,
+    /// How many changes were looked at when answers were purged.
+    pub(super) unanswered: usize,
     /// The chain: one link per call that committed anything.
     pub(super) links: Vec<Linked>,
     /// What the next link will hold.
@@ -163,12 +174,12 @@ impl State {
                 state.facts.insert(id.clone(), place);
             }
             state.event_terms.extend(event.terms.iter().map(|term| (term.clone(), place)));
-            log.push(Recorded {
+            log.push(Some(Recorded {
                 tenant: tenant.clone(),
                 change: change.id.clone(),
                 recorded_at: effects.stored.recorded_at,
                 event,
-            });
+            }));
         }
         state.fences.extend(effects.fences.into_iter().map(|fence| (fence.name, fence.token)));
         state.change_ids.insert(change.id.clone());
@@ -188,7 +199,7 @@ impl State {
         let state = self.tenants.get(&ask.tenant);
         let record = |key: &Key| state?.records.get(key).cloned();
         let counter = |key: &Key| state?.counters.get(key).map(|row| row.counter.clone());
-        let fact = |id: &FactId| self.log.get(*state?.facts.get(id)?).cloned();
+        let fact = |id: &FactId| self.log.get(*state?.facts.get(id)?)?.clone();
         Snapshot {
             now,
             stored: ask.id.as_ref().and_then(|id| state?.changes.get(id).map(|stored| Stored::clone(stored))),
@@ -198,13 +209,17 @@ impl State {
         }
     }
 
-    pub(super) fn read(&self, after: Position, limit: usize) -> LogPage {
+    pub(super) fn read(&self, after: Position, limit: usize) -> Result<LogPage, Error> {
+        let tail = Position(self.tail as u64);
+        if after < tail {
+            return Err(before_the_log(after, tail));
+        }
         let from = usize::try_from(after.0).unwrap_or(usize::MAX);
-        let items = self.log.get(from..).unwrap_or_default().iter().take(limit);
-        let items = (after.0.saturating_add(1)..)
-            .zip(items)
-            .map(|(position, recorded)| LogItem { position: Position(position), recorded: recorded.clone() })
+        let items = self.log.get(from..).unwrap_or_default().iter().flatten().take(limit);
+        let items = items
+            .zip(after.0.saturating_add(1)..)
+            .map(|(recorded, position)| LogItem { position: Position(position), recorded: recorded.clone() })
             .collect();
-        LogPage { items, head: self.head() }
+        Ok(LogPage { items, head: self.head() })
     }
 }

@@ -223,7 +223,7 @@ fn place_of(row: &PgRow) -> Result<Place, Stop> {
 const UNCHAINED: i64 = i64::MAX;
 
 const CHANGES: &str = "SELECT coalesce(l.number, 9223372036854775807), c.ticket, c.at, t.name, c.id, c.recorded_at, (c.entries::int8 << 32) | c.events, \
-    c.fingerprint, c.digest, c.type, (c.schema::int8 << 8) | c.format, c.answer \
+    c.fingerprint, c.digest, c.type, (c.schema::int8 << 8) | c.format, c.answer, c.passed \
     FROM $s.change c LEFT JOIN $s.link l ON l.ticket = c.ticket LEFT JOIN $s.tenant t ON t.no = c.tenant ORDER BY 1, c.ticket, c.at";
 const ENTRIES: &str = "SELECT coalesce(l.number, 9223372036854775807), e.ticket, e.at, t.name, k.key, \
     e.sequence, e.effective_at, e.label, e.short, e.d0, e.d1, e.d2, e.d3, e.a0, e.a1, e.a2, e.a3 \
@@ -469,7 +469,7 @@ fn tenant(fields: &Fields<'_>, at: usize) -> Result<Tenant, Damage> {
 
 /// A change, without its entries and events.
 fn change(fields: &Fields<'_>) -> Result<Row, Damage> {
-    let stored = fields.stored([5, 6, 7, 8, 9, 10, 11])?;
+    let stored = fields.passed(12, fields.stored([5, 6, 7, 8, 9, 10, 11])?)?;
     Ok(Row::Commit { tenant: tenant(fields, 3)?, id: fields.id(4)?, stored, entries: Vec::new(), events: Vec::new() })
 }
 

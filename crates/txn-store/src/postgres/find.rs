@@ -191,13 +191,14 @@ impl Finder<'_> {
             return Err(foreign().into());
         }
         let text = self.statement(
-            "SELECT id, recorded_at, (entries::int8 << 32) | events, fingerprint, digest, type, (schema::int8 << 8) | format, answer \
+            "SELECT id, recorded_at, (entries::int8 << 32) | events, fingerprint, digest, type, (schema::int8 << 8) | format, answer, passed \
              FROM $s.change WHERE tenant = $1 AND id > $2 ORDER BY id LIMIT $3",
         );
         let query = sqlx::query(text).bind(self.number).bind(after).bind(self.limit);
         self.collect(query, "change", |fields| {
             let id = fields.id(0)?;
-            Ok((id.as_bytes().to_vec(), Found::Change(id, fields.stored([1, 2, 3, 4, 5, 6, 7])?)))
+            let stored = fields.passed(8, fields.stored([1, 2, 3, 4, 5, 6, 7])?)?;
+            Ok((id.as_bytes().to_vec(), Found::Change(id, stored)))
         })
         .await
     }

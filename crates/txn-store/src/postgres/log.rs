@@ -13,6 +13,7 @@ use crate::{
     admin::Health,
     error::{Error, ErrorKind},
     store::{LogItem, LogPage, Position, Recorded},
+    tail::before_the_log,
 };
 
 /// At most `limit` events behind a position. A page that reaches the end has everything that was committed before: what had no position yet is given one first.
@@ -24,6 +25,13 @@ pub(super) async fn read(
 ) -> Result<LogPage, Unread> {
     let sql = Unread::sql("reading the log");
     let mut items = page(session, shared, after, limit).await?;
+    // Afterwards: what the page was read without has been let go of by now.
+    let text = format!("SELECT position FROM {}.purge WHERE what = 1", shared.schema);
+    let row = query(AssertSqlSafe(text)).fetch_one(&mut *session).await.map_err(&sql)?;
+    let tail = Position(Fields(&row).count(0).map_err(|damage| damage.of("the beginning of the log"))?);
+    if after < tail {
+        return Err(before_the_log(after, tail).into());
+    }
     if items.len() < limit {
         let known = items.last().map_or(after, |item| item.position);
         let end = catch_up(session, shared).await.map_err(&sql)?;
@@ -85,7 +93,7 @@ pub(super) async fn health(session: &mut PgConnection, shared: &Shared) -> Resul
     let text = format!(
         "SELECT coalesce(l.number, 0), coalesce(l.hash, decode(repeat('00', 32), 'hex')), coalesce(l.position, 0), coalesce(l.total, 0), pg_is_in_recovery(), \
          (SELECT coalesce(sum(g.changes), 0)::int8 FROM {schema}.change_group g \
-          WHERE g.ticket > coalesce(l.seen, 0) OR g.ticket = ANY(l.missing)) \
+          WHERE g.ticket > coalesce(l.seen, 0) OR g.ticket = ANY(l.missing)), (SELECT position FROM {schema}.purge WHERE what = 1) \
          FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM {schema}.link ORDER BY number DESC LIMIT 1) l ON true"
     );
     let row = query(AssertSqlSafe(text)).fetch_one(session).await.map_err(Unread::sql("asking how the store is"))?;
@@ -97,6 +105,7 @@ pub(super) async fn health(session: &mut PgConnection, shared: &Shared) -> Resul
     let read = || {
         let (total, unchained) = (fields.count(3)?, fields.count(5)?);
         Ok(Health {
+            tail: Position(fields.count(6)?),
             head: Position(fields.count(2)?),
             commits: total.saturating_add(unchained),
             queued: 0,

@@ -27,6 +27,7 @@ mod keys;
 mod load;
 mod log;
 mod names;
+mod purge;
 mod reader;
 mod schema;
 mod sequencer;
@@ -56,7 +57,7 @@ use tokio::runtime::Handle;
 use txn_change::{Link, Tenant, Timestamp};
 
 use crate::{
-    admin::{Erase, Export, Health, StoreAdmin},
+    admin::{Erase, Export, Health, Purge, Purged, StoreAdmin},
     clock::{Clock, StoreTime},
     cursor::Cursor,
     error::{Error, ErrorKind},
@@ -65,6 +66,7 @@ use crate::{
     observe::Observe,
     query::{Page, Query},
     store::{Ask, Commit, LogPage, Outcome, Position, Snapshot, Store},
+    tail::free,
     views::{View, Wanted},
     watch::Head,
 };
@@ -349,6 +351,28 @@ impl Postgres {
         answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the reader ended")))
     }
 
+    /// Does something in a task of its own, so that a call which is dropped leaves no transaction behind.
+    async fn apart<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(Arc<Shared>) -> F + Send + 'static,
+    ) -> Result<T, Error> {
+        if let Some(closed) = self.shared.jobs.closed() {
+            return Err(closed);
+        }
+        let shared = Arc::clone(&self.shared);
+        let (reply, answer) = oneshot::channel();
+        let run = async move {
+            let answer_max = shared.waits.answer_max;
+            let done = tokio::time::timeout(answer_max, work(shared)).await;
+            let late = |_| Err(Error::new(ErrorKind::Unavailable, format!("{doing} took longer than {answer_max:?}")));
+            // Nobody may be waiting any more.
+            drop(reply.send(done.unwrap_or_else(late)));
+        };
+        drop(self.shared.runtime.spawn(run));
+        answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, format!("{doing} ended"))))
+    }
+
     /// Closes the store: takes no more, finishes what was handed over, and ends its sessions. Dropping a store does the same without waiting for it.
     pub async fn close(mut self) {
         self.shared.close("the store is closed");
@@ -426,17 +450,21 @@ impl StoreAdmin for Postgres {
     }
 
     async fn erase(&self, tenant: &Tenant, what: Vec<Erase>) -> Result<u64, Error> {
-        let (shared, tenant) = (Arc::clone(&self.shared), tenant.clone());
-        let (reply, answer) = oneshot::channel();
-        // A task of its own: a call that is dropped leaves no transaction behind.
-        let erasing = async move {
-            let waits = shared.waits;
-            let erased = tokio::time::timeout(waits.answer_max, erase::erase(&shared, &tenant, &what)).await;
-            let late = |_| Err(Error::new(ErrorKind::Unavailable, "erasing took longer than one answer may"));
-            // Nobody may be waiting any more.
-            drop(reply.send(erased.unwrap_or_else(late)));
-        };
-        drop(self.shared.runtime.spawn(erasing));
-        answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the erasing ended")))
+        let tenant = tenant.clone();
+        self.apart("erasing", move |shared| async move { erase::erase(&shared, &tenant, &what).await }).await
+    }
+
+    async fn purge(&self, what: Purge, before: Timestamp, max: usize) -> Result<Purged, Error> {
+        self.shared.limits.check_page(max)?;
+        if what == Purge::Answers {
+            return self
+                .apart("purging", move |shared| async move { purge::answers(&shared, before, max).await })
+                .await;
+        }
+        let plan =
+            self.apart("purging", move |shared| async move { purge::old_events(&shared, before, max).await }).await?;
+        let Some(target) = plan.target() else { return Ok(Purged { rows: 0, is_complete: true }) };
+        let free = free(self, target).await?;
+        self.apart("purging", move |shared| async move { purge::events(&shared, &plan, free).await }).await
     }
 }

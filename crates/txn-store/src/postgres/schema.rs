@@ -86,6 +86,7 @@ CREATE TABLE $s.change(
     digest bytea NOT NULL CHECK (octet_length(digest) = 32),
     type text COLLATE "C" NOT NULL,
     answer bytea NOT NULL,
+    passed bytea CHECK (octet_length(passed) = 32),
     PRIMARY KEY (ticket, at),
     CONSTRAINT change_once UNIQUE (tenant, id)
 );
@@ -173,6 +174,8 @@ CREATE TABLE $s.link(
     noticed bigint[]
 );
 CREATE INDEX link_position ON $s.link(position);
+CREATE TABLE $s.purge(what smallint PRIMARY KEY, until bigint NOT NULL, position bigint NOT NULL);
+INSERT INTO $s.purge VALUES (0, 0, 0), (1, 0, 0);
 
 -- Gives committed groups their places, as one link each, and says where the chain ends. One session at a time: others wait, or are told that it is busy.
 --

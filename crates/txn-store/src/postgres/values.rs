@@ -191,7 +191,13 @@ impl<'a> Fields<'a> {
             entries: u32::from_be_bytes([a, b, c, d]),
             events: u32::from_be_bytes([e, f, g, h]),
             digest: self.array(digest)?,
+            passed: None,
         })
+    }
+
+    /// What is kept of the events that have passed, added to what is stored under an id.
+    pub(super) fn passed(&self, at: usize, stored: Stored) -> Result<Stored, Damage> {
+        Ok(Stored { passed: if self.is_null(at) { None } else { Some(self.array(at)?) }, ..stored })
     }
 
     /// A record: version, terms, type, shape, body.

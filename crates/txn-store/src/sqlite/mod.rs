@@ -24,6 +24,7 @@ mod host;
 mod load;
 mod mark;
 mod open;
+mod purge;
 mod reader;
 mod rows;
 mod scan;
@@ -46,10 +47,10 @@ use futures_channel::oneshot;
 /// The crate whose connections [`Sqlite::commit_in`] takes, in the version that it takes.
 #[doc(no_inline)]
 pub use rusqlite;
-use txn_change::Tenant;
+use txn_change::{Tenant, Timestamp};
 
 use crate::{
-    admin::{Erase, Export, Health, StoreAdmin},
+    admin::{Erase, Export, Health, Purge, Purged, StoreAdmin},
     clock::{Clock, StoreTime, SystemClock},
     cursor::Cursor,
     error::{Error, ErrorKind},
@@ -58,6 +59,7 @@ use crate::{
     observe::Observe,
     query::{Page, Query},
     store::{Ask, Commit, LogPage, Outcome, Position, Snapshot, Store},
+    tail::free,
     views::View,
     watch::Head,
 };
@@ -244,6 +246,24 @@ impl Sqlite {
         self.shared.questions.push(question(reply), weight)?;
         answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the reader died")))
     }
+
+    /// Does something on a connection and a thread of its own, which a call that is dropped does not end.
+    async fn apart<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&mut rusqlite::Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        if let Some(closed) = self.shared.jobs.closed() {
+            return Err(closed);
+        }
+        let (reply, answer) = oneshot::channel();
+        let (path, durability) = (self.shared.path.clone(), self.shared.durability);
+        // Nobody may be waiting any more.
+        let run = move || drop(reply.send(open::host_connection(&path, durability).and_then(|mut own| work(&mut own))));
+        let named = thread::Builder::new().name("txn-sqlite-apart".into());
+        named.spawn(run).map_err(|error| Error::new(ErrorKind::Unavailable, "starting a thread").because(error))?;
+        answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, format!("{doing} ended"))))
+    }
 }
 
 impl Drop for Sqlite {
@@ -313,19 +333,18 @@ impl StoreAdmin for Sqlite {
     }
 
     async fn erase(&self, tenant: &Tenant, what: Vec<Erase>) -> Result<u64, Error> {
-        if let Some(closed) = self.shared.jobs.closed() {
-            return Err(closed);
+        let tenant = tenant.clone();
+        self.apart("erasing", move |own| erase::erase(own, &tenant, &what)).await
+    }
+
+    async fn purge(&self, what: Purge, before: Timestamp, max: usize) -> Result<Purged, Error> {
+        self.shared.limits.check_page(max)?;
+        if what == Purge::Answers {
+            return self.apart("purging", move |own| purge::answers(own, before, max)).await;
         }
-        let (reply, answer) = oneshot::channel();
-        let (path, durability, tenant) = (self.shared.path.clone(), self.shared.durability, tenant.clone());
-        let erase = move || {
-            let erased =
-                open::host_connection(&path, durability).and_then(|mut own| erase::erase(&mut own, &tenant, &what));
-            // Nobody may be waiting any more.
-            drop(reply.send(erased));
-        };
-        let named = thread::Builder::new().name("txn-sqlite-erase".into());
-        named.spawn(erase).map_err(|error| Error::new(ErrorKind::Unavailable, "starting a thread").because(error))?;
-        answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the erasing ended")))
+        let plan = self.apart("purging", move |own| purge::old_groups(own, before, max)).await?;
+        let Some(target) = plan.target() else { return Ok(Purged { rows: 0, is_complete: true }) };
+        let free = free(self, target).await?;
+        self.apart("purging", move |own| purge::events(own, &plan, free)).await
     }
 }

@@ -13,14 +13,16 @@ use txn_change::Tenant;
 use super::{
     Shared, find,
     load::{Source, blob, text},
+    purge,
     rows::{Fields, Names, failed},
     sql,
 };
 use crate::{
-    admin::Health,
+    admin::{Health, Purge},
     error::Error,
     query::{Page, Query},
     store::{Ask, LogPage, Position, Snapshot},
+    tail::before_the_log,
 };
 
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -219,6 +221,10 @@ impl Reader<'_> {
 
     fn read(&mut self, after: Position, limit: usize) -> Result<LogPage, Error> {
         let failed = failed("reading the log");
+        let tail = self.tail()?;
+        if after < tail {
+            return Err(before_the_log(after, tail));
+        }
         let after = i64::try_from(after.0).unwrap_or(i64::MAX);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut items = Vec::new();
@@ -230,6 +236,12 @@ impl Reader<'_> {
             items.push(item.map_err(|unread| unread.of(format!("event at position {position}")))?);
         }
         Ok(LogPage { items, head: self.head()? })
+    }
+
+    fn tail(&self) -> Result<Position, Error> {
+        let (_, tail) =
+            purge::reached(&self.connection, Purge::Events).map_err(failed("reading the tail of the log"))?;
+        Ok(Position(tail.cast_unsigned()))
     }
 
     fn head(&self) -> Result<Position, Error> {
@@ -256,7 +268,7 @@ impl Reader<'_> {
         let (commits, chain) = read().map_err(failed("reading the last commit"))?;
         let chain = chain.map_err(|damage| damage.of("the last link"))?;
         let queued = self.shared.jobs.waiting();
-        Ok(Health { head: self.head()?, commits, queued, chain, unchained: 0 })
+        Ok(Health { tail: self.tail()?, head: self.head()?, commits, queued, chain, unchained: 0 })
     }
 }
 

@@ -219,7 +219,7 @@ impl Fields<'_, '_> {
         Ok(Body::stored(Arc::from(self.text(at)?), self.small(schema_at)?, format, Arc::from(self.blob(bytes)?)))
     }
 
-    /// Columns 1 to 9: what is stored under an id.
+    /// Columns 1 to 10: what is stored under an id.
     pub(super) fn stored(&self) -> Result<Stored, Damage> {
         Ok(Stored {
             fingerprint: Fingerprint(self.array(1)?),
@@ -228,6 +228,7 @@ impl Fields<'_, '_> {
             events: self.small(4)?,
             digest: self.array(5)?,
             answer: self.body(6, 9)?,
+            passed: if self.is_null(10) { None } else { Some(self.array(10)?) },
         })
     }
 

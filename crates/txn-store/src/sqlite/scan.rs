@@ -127,7 +127,7 @@ impl Reader<'_> {
     }
 
     fn change(&mut self, fields: &Fields<'_, '_>) -> Result<(Tenant, ChangeId, Stored), Unread> {
-        Ok((self.names.tenant(self.connection, fields.int(10)?)?, fields.id(11)?, fields.stored()?))
+        Ok((self.names.tenant(self.connection, fields.int(11)?)?, fields.id(12)?, fields.stored()?))
     }
 
     fn counters(&mut self, sink: &mut Sink) -> Result<(), Stop> {

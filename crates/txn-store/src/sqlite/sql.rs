@@ -29,6 +29,7 @@ CREATE TABLE change(
     schema INTEGER NOT NULL,
     format INTEGER NOT NULL,
     answer BLOB NOT NULL,
+    passed BLOB CHECK (length(passed) = 32),
     UNIQUE (tenant, id)
 ) STRICT;
 CREATE TABLE link(
@@ -39,6 +40,7 @@ CREATE TABLE link(
     position INTEGER NOT NULL,
     hash BLOB NOT NULL CHECK (length(hash) = 32)
 ) STRICT;
+CREATE TABLE purge(what INTEGER PRIMARY KEY, until INTEGER NOT NULL, position INTEGER NOT NULL) STRICT;
 CREATE TABLE record(
     no INTEGER PRIMARY KEY,
     tenant INTEGER NOT NULL,
@@ -181,12 +183,15 @@ pub(super) const PUT_FENCE: &str =
 
 /// The highest numbers given so far.
 pub(super) const LAST_NUMBERS: &str = "SELECT (SELECT max(n) FROM change), (SELECT max(no) FROM entry), \
-    (SELECT max(position) FROM event), (SELECT max(no) FROM counter), (SELECT max(no) FROM tenant), \
+    max(coalesce((SELECT max(position) FROM event), 0), \
+        coalesce((SELECT position FROM link ORDER BY number DESC LIMIT 1), 0)), (SELECT max(no) FROM counter), (SELECT max(no) FROM tenant), \
     (SELECT max(no) FROM class), (SELECT max(number) FROM link), \
     (SELECT hash FROM link WHERE number = (SELECT max(number) FROM link))";
 /// Times grow with the numbers of the changes.
 pub(super) const LAST_TIME: &str = "SELECT recorded_at FROM change ORDER BY n DESC LIMIT 1";
-pub(super) const HEAD: &str = "SELECT max(position) FROM event";
+/// The last events may have been purged.
+pub(super) const HEAD: &str = "SELECT max(coalesce((SELECT max(position) FROM event), 0), \
+    coalesce((SELECT position FROM link ORDER BY number DESC LIMIT 1), 0))";
 
 pub(super) const HEALTH: &str = "SELECT (SELECT max(n) FROM change), (SELECT max(number) FROM link), \
     (SELECT hash FROM link WHERE number = (SELECT max(number) FROM link))";
@@ -199,7 +204,7 @@ pub(super) const CLASSES: &str = "SELECT no, spec FROM class";
 /// What follows loads many rows by one statement: the keys come as an array, and each row says which of them it is. `CROSS JOIN` fixes the order of the
 /// loops: an array has no statistics.
 pub(super) const LOAD_CHANGES: &str = "SELECT k.rowid, c.fingerprint, c.recorded_at, c.entries, c.events, c.digest, \
-    c.type, c.schema, c.format, c.answer \
+    c.type, c.schema, c.format, c.answer, c.passed \
     FROM rarray(?2) k CROSS JOIN change c ON c.tenant = ?1 AND c.id = k.value";
 pub(super) const LOAD_RECORD_HEADS: &str = "SELECT k.rowid, r.no, r.version, r.terms \
     FROM rarray(?2) k CROSS JOIN record r ON r.tenant = ?1 AND r.key = k.value";
@@ -236,10 +241,10 @@ pub(super) const FIND_ENTRIES: &str = "SELECT c.id, c.recorded_at, e.sequence, e
     FROM counter k JOIN entry e ON e.counter = k.no LEFT JOIN change c ON c.n = e.n \
     WHERE k.tenant = ?1 AND k.key = ?2 AND e.sequence > ?3 ORDER BY e.sequence LIMIT ?4";
 pub(super) const FIND_CHANGES: &str = "SELECT id, fingerprint, recorded_at, entries, events, digest, type, schema, \
-    format, answer FROM change WHERE tenant = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
+    format, answer, passed FROM change WHERE tenant = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
 
 pub(super) const EXPORT_CHANGES: &str = "SELECT n, fingerprint, recorded_at, entries, events, digest, type, schema, \
-    format, answer, tenant, id FROM change ORDER BY n";
+    format, answer, passed, tenant, id FROM change ORDER BY n";
 /// By the changes that they close, so that one damaged number does not misplace the others.
 pub(super) const EXPORT_LINKS: &str = "SELECT n, number, changes, events, position, hash FROM link ORDER BY n, number";
 pub(super) const EXPORT_ENTRIES: &str = "SELECT e.n, e.counter, e.sequence, e.effective_at, e.label, e.short, \
@@ -267,4 +272,18 @@ pub(super) const ERASE_ANSWER: &str = "UPDATE change SET format = 0, answer = ?2
 /// Rare, and so without an index by change: reads the events.
 pub(super) const EVENTS_OF_CHANGE: &str = "SELECT e.position, e.type, e.schema, e.format, e.body \
     FROM change c JOIN event e ON e.n = c.n WHERE c.tenant = ?1 AND c.id = ?2 AND c.events > 0";
+/// `?1`: what is purged, as [`super::purge`] numbers it.
+pub(super) const PURGED: &str = "SELECT until, position FROM purge WHERE what = ?1";
+pub(super) const PUT_PURGED: &str = "INSERT INTO purge(what, until, position) VALUES (?1, ?2, ?3) \
+    ON CONFLICT DO UPDATE SET until = excluded.until, position = excluded.position";
+pub(super) const ANSWERS_BEHIND: &str = "SELECT n, type, schema, format, answer, recorded_at, entries + events \
+    FROM change WHERE n > ?1 ORDER BY n LIMIT ?2";
+/// Groups are as old as their last change.
+pub(super) const GROUPS_BEHIND: &str = "SELECT l.number, l.position, l.changes, c.recorded_at \
+    FROM link l JOIN change c ON c.n = l.n WHERE l.number > ?1 ORDER BY l.number";
+pub(super) const EVENTS_BETWEEN: &str = "SELECT 0, position, n, tenant, fact, subject, type, schema, format, terms, body \
+    FROM event WHERE position > ?1 AND position <= ?2 ORDER BY position";
+pub(super) const PUT_PASSED: &str = "UPDATE change SET passed = ?2 WHERE n = ?1";
+pub(super) const DELETE_EVENT: &str = "DELETE FROM event WHERE position = ?1";
+pub(super) const DELETE_EVENT_TERM: &str = "DELETE FROM event_term WHERE tenant = ?1 AND term = ?2 AND position = ?3";
 pub(super) const ERASE_EVENT: &str = "UPDATE event SET format = 0, body = ?2 WHERE position = ?1";

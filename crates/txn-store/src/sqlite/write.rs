@@ -229,7 +229,7 @@ impl Into<'_> {
             Ok(())
         })?;
         self.insert(&sql::INSERT_CHANGE, &written.changes, |to, row| {
-            let Stored { fingerprint, answer, recorded_at, entries, events, digest } = &row.stored;
+            let Stored { fingerprint, answer, recorded_at, entries, events, digest, passed: _ } = &row.stored;
             to.put(row.n)?.put(row.tenant)?.put(row.id.as_str())?.put(&fingerprint.0[..])?;
             to.put(recorded_at.as_nanos())?.put(entries)?.put(events)?.put(&digest[..])?;
             to.body(answer)?.put(answer.bytes())?;

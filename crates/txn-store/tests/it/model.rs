@@ -166,6 +166,7 @@ impl Model {
             recorded_at: now,
             entries: entries.len() as u32,
             events: change.append.len() as u32,
+            passed: None,
             digest: txn_change::digest(&change.id, change.fingerprint, &change.answer, now, &entries, &change.append),
         };
         house.answers.insert(change.id.clone(), stored.clone());

@@ -1,6 +1,6 @@
 //! Answers: what is told to whoever asks again must be what the change did. The digest of a change does not cover its answer.
 
-use txn_change::{Body, ChangeId, Document, Event};
+use txn_change::{Body, ChangeId, Document, Event, Format};
 use txn_core::{
     aftersale::{Received, Return, ReturnState},
     inventory::HoldAnswer,
@@ -20,6 +20,9 @@ const SHOWN_MAX: usize = 160;
 impl Books {
     /// Compares the answer of a change with where its events have led.
     pub(super) fn answer(&self, findings: &mut Findings<'_>, id: &ChangeId, answer: &Body, events: &[Event]) {
+        if answer.format() == Format::Erased {
+            return;
+        }
         let subject = format_args!("the answer of change {id}");
         let fits = match answer.type_name() {
             <OrderAnswer as Document>::TYPE => read(findings, subject, answer)

@@ -6,10 +6,13 @@ use async_trait::async_trait;
 use txn::{
     Tenant,
     audit::{self, Report, Rule, VIOLATIONS_MAX},
-    change::{Body, Counter, Entry, Event, GroupDigest, Key, Link, Record, Stored, Timestamp, digest},
+    change::{
+        Body, Change, ChangeId, Counter, Entry, Event, FactId, Fingerprint, GroupDigest, Key, Link, Record, Stored,
+        Timestamp, digest,
+    },
     store::{
-        Ask, Commit, Cursor, Erase, Error, Export, Health, LogPage, ManualClock, Outcome, Page, Position, Query,
-        Recorded, Row, Snapshot, Store, StoreAdmin, StoreLimits, memory::Memory,
+        Ask, Commit, Cursor, Erase, Error, Export, Health, LogPage, ManualClock, Outcome, Page, Position, Purge,
+        Purged, Query, Recorded, Row, Snapshot, Store, StoreAdmin, StoreLimits, memory::Memory,
     },
 };
 
@@ -44,6 +47,72 @@ fn a_shops_day_is_clean_after_every_step() {
         ("records", report.records),
     ] {
         assert!(count > 0, "no {what}");
+    }
+}
+
+/// What is old is let go of, and what is left is proven like before.
+#[test]
+fn a_shop_that_was_purged_is_clean_and_still_tells_of_damage() {
+    let (store, clock) = memory();
+    scenario::play(Arc::clone(&store) as _, &clock, &|_| {});
+    let tenant = Tenant::new(scenario::SHOP).unwrap();
+    let seen = || Event::new(Body::raw("page.seen", 1, b"{}".to_vec()));
+    let change = Change::new(ChangeId::new("page.see/1").unwrap(), Fingerprint::of("page.see", &1));
+    let change = change.append(seen()).append(seen().with_id(FactId::new("page/1").unwrap())).append(seen());
+    pollster::block_on(store.commit(vec![Commit { tenant, change }])).pop().unwrap().unwrap();
+    let before = verify(&*store);
+    let mut events = before.events;
+    for what in [Purge::Answers, Purge::Events] {
+        let mut rows = 0;
+        loop {
+            let purged = pollster::block_on(store.purge(what, Timestamp::MAX, 16)).unwrap();
+            rows += purged.rows;
+            if purged.is_complete {
+                break;
+            }
+        }
+        assert!(rows > 1, "{what:?} has let go of {rows}");
+        events -= if what == Purge::Events { rows } else { 0 };
+    }
+    let after = verify(&*store);
+    assert!(after.is_clean(), "{:#?}", after.violations);
+    assert_eq!((after.events, after.entries), (events, before.entries));
+    const SEEN: &str = "shop: change page.see/1";
+    const PLACED: &str = "shop: change order.place/o-1";
+    let edits: &[(Rule, &str, Edit)] = &[
+        (Rule::ChangeUnedited, SEEN, |rows| {
+            rows.commits().for_each(|(stored, ..)| {
+                if stored.passed.is_some() {
+                    stored.passed = Some([7; 32]);
+                }
+            })
+        }),
+        (Rule::ChangeUnedited, SEEN, |rows| {
+            rows.commits().for_each(|(stored, _, events)| {
+                if stored.passed.is_some() {
+                    events.clear();
+                }
+            })
+        }),
+        (Rule::ChangeWhole, SEEN, |rows| rows.commits().for_each(|(stored, ..)| stored.passed = None)),
+        // Who deletes an event that lasts cannot say that it has passed.
+        (Rule::ChangeUnedited, PLACED, |rows| {
+            rows.commits().for_each(|(stored, _, events)| {
+                let before = events.len();
+                events.retain(|item| item.event.id.as_deref() != Some("order/o-1"));
+                if events.len() < before {
+                    stored.passed = Some([0; 32]);
+                }
+            })
+        }),
+    ];
+    for (rule, subject, edit) in edits {
+        let report = verify(&EditedStore { store: Arc::clone(&store), edit: *edit });
+        let named = report
+            .violations
+            .iter()
+            .any(|violation| violation.rule == *rule && violation.to_string().starts_with(subject));
+        assert!(named, "{rule:?}: {:#?}", report.violations);
     }
 }
 
@@ -93,6 +162,9 @@ impl StoreAdmin for EditedStore {
     }
     async fn erase(&self, tenant: &Tenant, what: Vec<Erase>) -> Result<u64, Error> {
         self.store.erase(tenant, what).await
+    }
+    async fn purge(&self, what: Purge, before: Timestamp, max: usize) -> Result<Purged, Error> {
+        self.store.purge(what, before, max).await
     }
 }
 

@@ -10,8 +10,8 @@ use std::{
 use async_trait::async_trait;
 use txn_change::{Change, ChangeId, Expect, Fingerprint, Key, Link, Record, Refusal, Tenant, Timestamp};
 use txn_store::{
-    Ask, Commit, Cursor, Erase, Error, Export, Freshness, Health, LogPage, Outcome, Page, Position, Query, Receipt,
-    Snapshot, Store, StoreAdmin,
+    Ask, Commit, Cursor, Erase, Error, Export, Freshness, Health, LogPage, Outcome, Page, Position, Purge, Purged,
+    Query, Receipt, Snapshot, Store, StoreAdmin,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,5 +237,9 @@ impl StoreAdmin for Weak {
 
     async fn erase(&self, tenant: &Tenant, what: Vec<Erase>) -> Result<u64, Error> {
         self.whole.erase(tenant, what).await
+    }
+
+    async fn purge(&self, what: Purge, before: Timestamp, max: usize) -> Result<Purged, Error> {
+        self.whole.purge(what, before, max).await
     }
 }

@@ -7,10 +7,10 @@ use std::sync::{
 
 use async_trait::async_trait;
 use pollster::block_on;
-use txn_change::Tenant;
+use txn_change::{Tenant, Timestamp};
 use txn_store::{
-    Ask, Clock, Commit, Cursor, Erase, Error, ErrorKind, Export, Health, LogPage, Outcome, Page, Position, Query,
-    Snapshot, Store, StoreAdmin, StoreLimits,
+    Ask, Clock, Commit, Cursor, Erase, Error, ErrorKind, Export, Health, LogPage, Outcome, Page, Position, Purge,
+    Purged, Query, Snapshot, Store, StoreAdmin, StoreLimits,
     conformance::{Backend, Capabilities, Harness, isolation, run, scenarios},
     postgres::Postgres,
 };
@@ -64,6 +64,10 @@ impl StoreAdmin for Several {
 
     async fn erase(&self, tenant: &Tenant, what: Vec<Erase>) -> Result<u64, Error> {
         self.next().erase(tenant, what).await
+    }
+
+    async fn purge(&self, what: Purge, before: Timestamp, max: usize) -> Result<Purged, Error> {
+        self.next().purge(what, before, max).await
     }
 }
 

@@ -1,0 +1,201 @@
+//! Letting go of what is old: transactions on sessions of their own, one at a time for each kind.
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow, query};
+use txn_change::{Event, Timestamp, passing_digest};
+
+use super::{
+    Shared,
+    connect::{connect, failed},
+    get::event,
+    sequencer::catch_up,
+    values::{Damage, Fields},
+};
+use crate::{
+    admin::{Purge, Purged},
+    error::Error,
+    store::Position,
+    tail::Plan,
+};
+
+const fn number(what: Purge) -> i16 {
+    match what {
+        Purge::Answers => 0,
+        Purge::Events => 1,
+    }
+}
+
+fn text(shared: &Shared, text: &str) -> AssertSqlSafe<String> {
+    AssertSqlSafe(text.replace("$s.", &format!("{}.", shared.schema)))
+}
+
+/// The groups behind the last that was purged that are old enough.
+async fn old_groups(
+    session: &mut PgConnection,
+    shared: &Shared,
+    what: Purge,
+    before: Timestamp,
+    max: usize,
+) -> Result<Plan, Error> {
+    let doing = failed("looking for what is old");
+    let find = "SELECT l.number, l.position, l.changes, g.recorded_at FROM $s.link l JOIN $s.change_group g ON g.ticket = l.ticket \
+                WHERE l.number > (SELECT until FROM $s.purge WHERE what = $1) ORDER BY l.number LIMIT $2";
+    let limit = i64::try_from(max).unwrap_or(i64::MAX);
+    let find = query(text(shared, find)).bind(number(what)).bind(limit);
+    let rows = find.fetch_all(session).await.map_err(&doing)?;
+    let groups = rows.iter().map(|row| {
+        let fields = Fields(row);
+        let read = || Ok((fields.count(0)?, Position(fields.count(1)?), fields.count(2)?, fields.time(3)?));
+        read().map_err(|damage: Damage| damage.of("a link"))
+    });
+    Plan::of(groups, before, max)
+}
+
+/// Holds off others who purge the same to the end of the transaction; says how far it was purged.
+async fn hold(session: &mut PgConnection, shared: &Shared, what: Purge) -> sqlx::Result<i64> {
+    let hold = "SELECT until FROM $s.purge WHERE what = $1 FOR UPDATE";
+    query(text(shared, hold)).bind(number(what)).fetch_one(session).await?.try_get(0)
+}
+
+async fn reached(
+    session: &mut PgConnection,
+    shared: &Shared,
+    what: Purge,
+    (group, position): (i64, i64),
+) -> sqlx::Result<()> {
+    let put = "UPDATE $s.purge SET until = $2, position = $3 WHERE what = $1";
+    query(text(shared, put)).bind(number(what)).bind(group).bind(position).execute(session).await?;
+    Ok(())
+}
+
+fn signed((group, position): (u64, Position)) -> (i64, i64) {
+    (group.cast_signed(), position.0.cast_signed())
+}
+
+pub(super) async fn answers(shared: &Shared, before: Timestamp, max: usize) -> Result<Purged, Error> {
+    let doing = failed("purging answers");
+    let mut session = connect(&shared.session, shared.waits).await?;
+    catch_up(&mut session, shared).await.map_err(&doing)?;
+    let mut transaction = session.begin().await.map_err(&doing)?;
+    let until = hold(&mut transaction, shared, Purge::Answers).await.map_err(&doing)?;
+    let plan = old_groups(&mut transaction, shared, Purge::Answers, before, max).await?;
+    let (Some(last), is_complete) = plan.free(Position(u64::MAX)) else {
+        return Ok(Purged { rows: 0, is_complete: true });
+    };
+    let last = signed(last);
+    let erase = "UPDATE $s.change c SET format = 0, answer = sha256(c.answer) FROM $s.link l \
+                 WHERE l.number > $1 AND l.number <= $2 AND c.ticket = l.ticket AND c.format <> 0 AND c.entries + c.events > 0";
+    let erased =
+        query(text(shared, erase)).bind(until).bind(last.0).execute(&mut *transaction).await.map_err(&doing)?;
+    reached(&mut transaction, shared, Purge::Answers, last).await.map_err(&doing)?;
+    transaction.commit().await.map_err(&doing)?;
+    Ok(Purged { rows: erased.rows_affected(), is_complete })
+}
+
+/// The groups from where the log begins that are old enough.
+pub(super) async fn old_events(shared: &Shared, before: Timestamp, max: usize) -> Result<Plan, Error> {
+    let mut session = connect(&shared.session, shared.waits).await?;
+    catch_up(&mut session, shared).await.map_err(failed("looking for what is old"))?;
+    old_groups(&mut session, shared, Purge::Events, before, max).await
+}
+
+/// Lets go of what is planned, as far as it is free.
+pub(super) async fn events(shared: &Shared, plan: &Plan, free: Position) -> Result<Purged, Error> {
+    let doing = failed("purging events");
+    let mut session = connect(&shared.session, shared.waits).await?;
+    let mut transaction = session.begin().await.map_err(&doing)?;
+    let until = hold(&mut transaction, shared, Purge::Events).await.map_err(&doing)?;
+    let (last, is_complete) = plan.free(free);
+    let Some(last) = last.map(signed).filter(|(group, _)| *group > until) else {
+        return Ok(Purged { rows: 0, is_complete });
+    };
+    let find = "SELECT e.ticket, e.at, e.ord, e.tenant, e.fact, e.subject, e.type, (e.schema::int8 << 8) | e.format, e.body, e.terms \
+                FROM $s.link l JOIN $s.event e ON e.ticket = l.ticket WHERE l.number > $1 AND l.number <= $2 ORDER BY l.number, e.ord";
+    let find = query(text(shared, find)).bind(until).bind(last.0);
+    let rows = find.fetch_all(&mut *transaction).await.map_err(&doing)?;
+    let passing = Passing::of(&rows).map_err(|damage| damage.of("an event"))?;
+    let gone = passing.ords.len() as u64;
+    for statement in passing.statements(shared) {
+        statement.execute(&mut *transaction).await.map_err(&doing)?;
+    }
+    reached(&mut transaction, shared, Purge::Events, last).await.map_err(&doing)?;
+    transaction.commit().await.map_err(&doing)?;
+    Ok(Purged { rows: gone, is_complete })
+}
+
+/// The events that pass, by column, and what their changes keep of them.
+#[derive(Default)]
+struct Passing {
+    tickets: Vec<i64>,
+    ords: Vec<i32>,
+    terms: Terms,
+    changes: Vec<(i64, i32)>,
+    digests: Vec<[u8; 32]>,
+}
+
+/// The index terms of those events, by column.
+#[derive(Default)]
+struct Terms {
+    tickets: Vec<i64>,
+    ords: Vec<i32>,
+    tenants: Vec<i32>,
+    terms: Vec<Vec<u8>>,
+}
+
+impl Passing {
+    fn of(rows: &[PgRow]) -> Result<Self, Damage> {
+        let mut passing = Self::default();
+        let mut of_change: Vec<(i32, i32, Event)> = Vec::new();
+        let mut change = None;
+        for row in rows {
+            let fields = Fields(row);
+            let next = (fields.get(0)?, fields.get(1)?);
+            if let Some(earlier) = change.replace(next).filter(|earlier| *earlier != next) {
+                passing.add(earlier, std::mem::take(&mut of_change));
+            }
+            of_change.push((fields.get(2)?, fields.get(3)?, event(&fields, fields.fact(4)?, [5, 6, 7, 8, 9])?));
+        }
+        if let Some(last) = change {
+            passing.add(last, of_change);
+        }
+        Ok(passing)
+    }
+
+    fn add(&mut self, (ticket, at): (i64, i32), of_change: Vec<(i32, i32, Event)>) {
+        let (places, events): (Vec<_>, Vec<_>) =
+            of_change.into_iter().map(|(ord, tenant, event)| ((ord, tenant), event)).unzip();
+        if events.iter().all(Event::is_lasting) {
+            return;
+        }
+        self.changes.push((ticket, at));
+        self.digests.push(passing_digest(&events));
+        for ((ord, tenant), event) in places.into_iter().zip(&events).filter(|(_, event)| !event.is_lasting()) {
+            self.tickets.push(ticket);
+            self.ords.push(ord);
+            for term in &event.terms {
+                self.terms.tickets.push(ticket);
+                self.terms.ords.push(ord);
+                self.terms.tenants.push(tenant);
+                self.terms.terms.push(term.as_bytes().to_vec());
+            }
+        }
+    }
+
+    fn statements<'q>(
+        self,
+        shared: &Shared,
+    ) -> [sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>; 3] {
+        let keep = "UPDATE $s.change c SET passed = u.digest FROM unnest($1::int8[], $2::int4[], $3::bytea[]) u(ticket, at, digest) \
+                    WHERE c.ticket = u.ticket AND c.at = u.at";
+        let forget = "DELETE FROM $s.event_term t USING unnest($1::int8[], $2::int4[], $3::int4[], $4::bytea[]) u(ticket, ord, tenant, term) \
+                      WHERE t.tenant = u.tenant AND t.term = u.term AND t.ticket = u.ticket AND t.ord = u.ord";
+        let delete = "DELETE FROM $s.event e USING unnest($1::int8[], $2::int4[]) u(ticket, ord) WHERE e.ticket = u.ticket AND e.ord = u.ord";
+        let (of_changes, places): (Vec<i64>, Vec<i32>) = self.changes.into_iter().unzip();
+        let digests: Vec<Vec<u8>> = self.digests.iter().map(|digest| digest.to_vec()).collect();
+        let Terms { tickets, ords, tenants, terms } = self.terms;
+        [
+            query(text(shared, keep)).bind(of_changes).bind(places).bind(digests),
+            query(text(shared, forget)).bind(tickets).bind(ords).bind(tenants).bind(terms),
+            query(text(shared, delete)).bind(self.tickets).bind(self.ords),
+        ]
+    }
+}

@@ -1,0 +1,203 @@
+//! Where the log may begin: a record that says how far it was given free, and the cursors of the consumers, which hold it back.
+//!
+//! Whoever gives more of the log free, and whoever begins a new cursor, puts the record of the tail over the version that it read. So one of the two comes first, and the other sees it: no
+//! cursor begins in what is being let go of.
+
+use serde::{Deserialize, Serialize};
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+use txn_change::Timestamp;
+use txn_change::{Body, Change, ChangeId, Document, Expect, Fingerprint, Key, Kind, Record, Refusal, Segment, Tenant};
+
+use crate::{
+    error::{Error, ErrorKind},
+    query::{Found, Query, Range},
+    store::{Ask, Commit, Outcome, Position, Store},
+};
+
+/// Cursors that are read at once.
+const PAGE: usize = 256;
+
+const CURSOR_KIND: Kind = Kind::reserved("txn-cursor");
+const TAIL_KIND: Kind = Kind::reserved("txn-tail");
+
+/// Where a consumer stands, and how often its name was taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mark {
+    pub(crate) position: u64,
+    pub(crate) epoch: u64,
+    /// It holds nothing back, and begins anew when it is opened again.
+    pub(crate) is_retired: bool,
+}
+
+impl Document for Mark {
+    const TYPE: &'static str = "txn.cursor";
+    const SCHEMA: u16 = 1;
+}
+
+/// How far the log was given free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tail {
+    pub(crate) position: u64,
+}
+
+impl Document for Tail {
+    const TYPE: &'static str = "txn.tail";
+    const SCHEMA: u16 = 1;
+}
+
+/// A record with its version; 0 when there is none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen<T> {
+    pub(crate) value: T,
+    pub(crate) version: u64,
+}
+
+impl<T: Document> Seen<T> {
+    /// Adds to a change that this stands where it was seen, and holds `value` from then on.
+    pub(crate) fn put(&self, change: Change, key: Key, value: &T) -> Change {
+        let expect = Expect::of((self.version > 0).then_some(self.version));
+        change.put(key, expect, Body::of(value).expect("numbers have a JSON form"), Vec::new())
+    }
+}
+
+pub(crate) fn tail_key() -> Key {
+    Key::of(TAIL_KIND).number(0).build()
+}
+
+/// The key of the cursor of this name.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] for a name that cannot be one: 1 to 200 graphic ASCII characters.
+pub(crate) fn cursor_key(name: &str) -> Result<Key, Error> {
+    let invalid = |what: &dyn std::fmt::Display| Error::new(ErrorKind::Invalid, format!("a consumer's name: {what}"));
+    if !(1..=200).contains(&name.len()) {
+        return Err(invalid(&format_args!("{} bytes; 1 to 200 are allowed", name.len())));
+    }
+    ChangeId::new(name).map_err(|error| invalid(&error))?;
+    Ok(Key::of(CURSOR_KIND).text(name).map_err(|error| invalid(&error))?.build())
+}
+
+/// Reads a cursor and the tail, as they stood together.
+pub(crate) async fn load(store: &dyn Store, cursor: &Key) -> Result<(Option<Seen<Mark>>, Seen<Tail>), Error> {
+    let ask = Ask::new(Tenant::default()).record(cursor.clone()).record(tail_key());
+    let mut records = store.get(vec![ask]).await?.pop().map(|snapshot| snapshot.records).unwrap_or_default();
+    let tail = records.pop().flatten().map(seen).transpose()?;
+    let mark = records.pop().flatten().map(seen).transpose()?;
+    Ok((mark, tail.unwrap_or(Seen { value: Tail { position: 0 }, version: 0 })))
+}
+
+fn seen<T: Document>(record: Record) -> Result<Seen<T>, Error> {
+    Ok(Seen { value: read(&record.body)?, version: record.version })
+}
+
+fn read<T: Document>(body: &Body) -> Result<T, Error> {
+    body.read().map_err(|error| Error::new(ErrorKind::Corrupt, format!("a {}", T::TYPE)).because(error))
+}
+
+/// The names of all consumers that hold the log back, and how far each has acknowledged it.
+pub(crate) async fn cursors(store: &dyn Store) -> Result<Vec<(String, Position)>, Error> {
+    let (query, mut after, mut all) = (Query::Records(Range::kind(CURSOR_KIND)), None, Vec::new());
+    loop {
+        let page = store.find(&Tenant::default(), &query, after.as_ref(), PAGE).await?;
+        for found in page.items {
+            let Found::Record(key, record) = found else { continue };
+            let mark: Mark = read(&record.body)?;
+            if let Some(Segment::Text(name)) = key.segments().into_iter().next()
+                && !mark.is_retired
+            {
+                all.push((name, Position(mark.position)));
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+/// Gives the log free as far as `target` and the cursors allow; says how far of it is free then.
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+pub(crate) async fn free(store: &dyn Store, target: Position) -> Result<Position, Error> {
+    loop {
+        // The tail first: a cursor that begins after it was read has put it anew.
+        let (_, tail) = load(store, &Key::of(CURSOR_KIND).number(0).build()).await?;
+        let known = Position(tail.value.position);
+        let slowest = cursors(store).await?.into_iter().map(|(_, position)| position).min();
+        let wanted = slowest.map_or(target, |slowest| slowest.min(target));
+        if wanted <= known {
+            return Ok(known.min(target));
+        }
+        let further = Tail { position: wanted.0 };
+        let id = ChangeId::new(format!("txn.tail/{}", tail.version)).expect("a number is graphic");
+        let change = tail.put(Change::new(id, Fingerprint::of("txn.tail", &further)), tail_key(), &further);
+        if commit(store, change, "giving the log free").await? {
+            return Ok(wanted);
+        }
+    }
+}
+
+/// The next groups of the log that are old enough, by their numbers, each with the position where the log ends with it.
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    groups: Vec<(u64, Position)>,
+    changes: u64,
+    /// Whether there may be more that are old enough.
+    is_cut: bool,
+}
+
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+impl Plan {
+    /// Takes groups, each with its changes and its time, as long as they are old enough, and as many as hold about `max` changes.
+    pub(crate) fn of<E>(
+        groups: impl IntoIterator<Item = Result<(u64, Position, u64, Timestamp), E>>,
+        before: Timestamp,
+        max: usize,
+    ) -> Result<Self, E> {
+        let mut plan = Self::default();
+        for group in groups {
+            let (number, position, changes, recorded_at) = group?;
+            if recorded_at >= before {
+                break;
+            }
+            plan.groups.push((number, position));
+            plan.changes = plan.changes.saturating_add(changes);
+            if plan.changes >= max as u64 {
+                plan.is_cut = true;
+                break;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Where the log ends with the last of them.
+    pub(crate) fn target(&self) -> Option<Position> {
+        self.groups.last().map(|(_, position)| *position)
+    }
+
+    /// The last of them that is free, and whether nothing more can go then.
+    pub(crate) fn free(&self, free: Position) -> (Option<(u64, Position)>, bool) {
+        let last = self.groups.iter().rev().find(|(_, position)| *position <= free);
+        (last.copied(), !self.is_cut || last != self.groups.last())
+    }
+}
+
+/// Commits a change of records; false when one of them stands elsewhere by now.
+pub(crate) async fn commit(store: &dyn Store, change: Change, doing: &str) -> Result<bool, Error> {
+    let commit = Commit { tenant: Tenant::default(), change };
+    match store.commit(vec![commit]).await.pop() {
+        Some(Ok(Outcome::Done(_))) => Ok(true),
+        Some(Ok(Outcome::Refused(Refusal::Conflict { .. } | Refusal::KeyReused { .. }))) => Ok(false),
+        Some(Err(error)) => Err(error),
+        other => Err(Error::new(ErrorKind::Unavailable, format!("{doing}: {other:?}"))),
+    }
+}
+
+/// The error of who reads from before the beginning of the log.
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+pub(crate) fn before_the_log(after: Position, tail: Position) -> Error {
+    let context = format!("the log begins behind position {}; what follows position {} is gone", tail.0, after.0);
+    Error::new(ErrorKind::Purged, context)
+}
