@@ -188,7 +188,8 @@ impl Plan {
 pub(crate) async fn commit(store: &dyn Store, change: Change, doing: &str) -> Result<bool, Error> {
     let commit = Commit { tenant: Tenant::default(), change };
     match store.commit(vec![commit]).await.pop() {
-        Some(Ok(Outcome::Done(_))) => Ok(true),
+        // What was there already may be another's, who did the same at the same moment.
+        Some(Ok(Outcome::Done(receipt))) => Ok(!receipt.replayed),
         Some(Ok(Outcome::Refused(Refusal::Conflict { .. } | Refusal::KeyReused { .. }))) => Ok(false),
         Some(Err(error)) => Err(error),
         other => Err(Error::new(ErrorKind::Unavailable, format!("{doing}: {other:?}"))),

@@ -5,23 +5,31 @@ use std::{
     task::{Context, Waker},
 };
 
-use txn_change::Change;
+use txn_change::{Change, Expect, Format, Refusal, Stored};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal, holds},
-    named,
-    sample::{add, body, change, event, note, stock, tally},
+    Drops, Failure, Harness, Scenario,
+    check::{Checked, equal, holds, some},
+    executor, named,
+    sample::{add, body, change, event, kind, note, stock, tally},
     subject::Subject,
 };
 use crate::{
+    admin::Erase,
+    follow::{Consumer, Follow},
     query::{Query, Range},
-    store::{Commit, Position},
+    scope::Scope,
+    store::{Commit, Outcome, Position, Resolution},
 };
 
 pub(super) const ALL: &[Scenario] = named![Nothing:
     a_dropped_commit_is_whole_or_nothing,
+    a_dropped_erasing_is_whole_or_nothing,
+    a_dropped_settling_is_settled_by_the_next,
     a_dropped_reading_leaves_nothing_locked,
+    a_dropped_export_leaves_nothing_locked_and_skips_no_row,
+    a_dropped_follower_misses_nothing,
+    a_dropped_consumer_keeps_its_place_and_its_name,
 ];
 
 pub(super) const DURABLE: &[Scenario] = named![Durability:
@@ -34,50 +42,47 @@ fn whole(id: &str) -> Checked<Change> {
         body(id),
         vec![],
     );
-    Ok(records.add(add(&tally("t")?, [1, 0, 0, 0], Some(stock()))).append(event(id)))
+    Ok(records.add(add(&tally("t")?, [1, 0, 0, 0], Some(stock()))).append(event(id)).answer(body(id)))
 }
 
-/// Polls `times` times, in vain or not, and drops the future.
-fn poll_and_drop<T>(times: u32, future: impl Future<Output = T>) {
-    let mut future = pin!(future);
-    for _ in 0..times {
-        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
-            return;
-        }
-        std::thread::yield_now();
-    }
+/// Seconds within which somebody else gets what a dropped call may have locked: less than a lost session keeps its locks.
+const AT_ONCE: u64 = 5;
+
+/// Somebody else writes the same rows, and does not have to wait.
+async fn done_at_once(subject: &Subject, change: Change) -> Checked<bool> {
+    let done = executor::within(AT_ONCE, "a commit after a dropped call", subject.done(change)).await??;
+    Ok(done.replayed)
 }
 
 /// Case F38.
 async fn a_dropped_commit_is_whole_or_nothing(harness: &Harness) -> Checked {
     let subject = harness.fresh().await?;
-    let mut possible = Vec::new();
-    for times in 0..40u32 {
-        let ids = [format!("{times}-0"), format!("{times}-1")];
-        let mut batch = Vec::new();
-        for id in &ids {
-            batch.push(Commit { tenant: subject.tenant.clone(), change: whole(id)? });
+    let (scope, mut written) = (scope(&subject), 0);
+    for is_one in [false, true] {
+        let mut drops = Drops::new();
+        while !drops.is_over() {
+            let ids: Vec<String> = (0..2).map(|nth| format!("{is_one}-{}-{nth}", drops.calls())).collect();
+            if is_one {
+                drops.call(scope.commit(whole(some("an id", ids.first())?)?)).await;
+            } else {
+                let mut batch = Vec::new();
+                for id in &ids {
+                    batch.push(Commit { tenant: subject.tenant.clone(), change: whole(id)? });
+                }
+                drops.call(subject.store.commit(batch)).await;
+            }
+            for id in &ids {
+                // Asked again, each is answered, or done now.
+                let was_there = seen(&subject, id).await?;
+                let replayed = done_at_once(&subject, whole(id)?).await?;
+                holds(format!("{id} was whole ({was_there}) when it is replayed ({replayed})"), !was_there || replayed)?;
+                holds(format!("{id} is whole when it was asked for again"), seen(&subject, id).await?)?;
+                written += 1;
+            }
         }
-        poll_and_drop(times % 8, subject.store.commit(batch));
-        possible.extend(ids);
-        // The store goes on at once, and in the end the dropped changes are settled, one way or the other, by asking again.
-        subject
-            .done(change(&format!("alive-{times}"))?.add(add(&tally("alive")?, [1, 0, 0, 0], Some(stock()))))
-            .await?;
     }
-    for id in &possible {
-        let (was_there, version) = (seen(&subject, id).await?, subject.version(&note(&format!("{id}/a"))?).await?);
-        let receipt = subject.done(whole(id)?).await?;
-        holds(
-            format!("{id} was whole ({was_there}) when it is replayed ({})", receipt.replayed),
-            !was_there || receipt.replayed,
-        )?;
-        equal("the version before", &version, &u64::from(was_there))?;
-        holds(format!("{id} is whole when it was asked for again"), seen(&subject, id).await?)?;
-    }
-    equal("effects", &subject.lanes(&tally("t")?).await?, &[80, 0, 0, 0])?;
-    equal("events", &subject.log(7).await?.len(), &80)?;
-    equal("commits between", &subject.lanes(&tally("alive")?).await?, &[40, 0, 0, 0])
+    equal("effects", &subject.lanes(&tally("t")?).await?, &[i128::from(written), 0, 0, 0])?;
+    equal("events", &subject.log(7).await?.len(), &usize::try_from(written).unwrap_or_default())
 }
 
 /// Whether the change is there; an error when only a part of it is.
@@ -90,30 +95,227 @@ async fn seen(subject: &Subject, id: &str) -> Checked<bool> {
     Ok(is_there)
 }
 
+/// Case F38. A call that is dropped while it erases has erased all of what it was given, or nothing.
+async fn a_dropped_erasing_is_whole_or_nothing(harness: &Harness) -> Checked {
+    let (subject, mut drops) = (harness.fresh().await?, Drops::new());
+    while !drops.is_over() {
+        let name = format!("e-{}", drops.calls());
+        subject.done(whole(&name)?).await?;
+        let (id, record) = (change(&name)?.id, note(&format!("{name}/a"))?);
+        let what = vec![Erase::Record(record.clone()), Erase::Answer(id.clone()), Erase::Events(id.clone())];
+        drops.call(subject.store.erase(&subject.tenant, what.clone())).await;
+        let seen = subject.get(subject.ask().stored(id).record(record.clone())).await?;
+        let answer: Option<Stored> = seen.stored;
+        let formats: Vec<Option<Format>> = vec![
+            answer.map(|stored| stored.answer.format()),
+            seen.records.into_iter().flatten().next().map(|record| record.body.format()),
+        ];
+        let first = formats.first().copied().flatten();
+        holds(format!("the parts of {name} are erased together: {formats:?}"), formats == vec![first; 2])?;
+        let erasing = subject.store.erase(&subject.tenant, what);
+        let again = executor::within(AT_ONCE, "erasing after a dropped call", erasing).await??;
+        holds(format!("of {name} all is left to erase, or nothing: {again}"), [0, 3].contains(&again))?;
+        holds("what was seen to be erased stays so", again == 0 || first != Some(Format::Erased))?;
+        // An erasing that was begun may come to its end only now, and move the version.
+        let rewrite = async {
+            for attempt in 0.. {
+                let version = subject.version(&record).await?;
+                let change = change(&format!("{name}-new-{attempt}"))?;
+                let put = change.put(record.clone(), Expect::Version(version), body("new"), vec![]);
+                match subject.commit(put).await? {
+                    Outcome::Done(_) => return Ok(()),
+                    Outcome::Refused(Refusal::Conflict { .. }) => {}
+                    other => return Err(Failure::new(format!("expected Done, found {other:?}"))),
+                }
+            }
+            Ok(())
+        };
+        executor::within(AT_ONCE, "writing what was erased", rewrite).await??;
+    }
+    Ok(())
+}
+
+/// Case F38.
+async fn a_dropped_settling_is_settled_by_the_next(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    let scope = scope(&subject);
+    for is_there in [false, true] {
+        let mut drops = Drops::new();
+        while !drops.is_over() {
+            let name = format!("r-{is_there}-{}", drops.calls());
+            let change = whole(&name)?;
+            if is_there {
+                subject.done(change.clone()).await?;
+            }
+            let dropped = drops.call(scope.resolve(&change.id)).await.transpose()?;
+            let settling = executor::within(AT_ONCE, "settling after a dropped call", scope.resolve(&change.id));
+            let settled = settling.await??;
+            for resolution in dropped.iter().chain([&settled]) {
+                holds("what was done is done", matches!(resolution, Resolution::Done(_)) == is_there)?;
+            }
+            let late = subject.commit(change.clone()).await?;
+            let is_given_up = late == Outcome::Refused(Refusal::GivenUp { id: change.id.clone() });
+            holds(format!("a late {name} finds it settled: {late:?}"), is_given_up != is_there)?;
+            equal("whether it is there", &seen(&subject, &name).await.is_ok_and(|seen| seen), &is_there)?;
+        }
+    }
+    Ok(())
+}
+
 async fn a_dropped_reading_leaves_nothing_locked(harness: &Harness) -> Checked {
     let subject = harness.fresh().await?;
-    subject.done(whole("c")?).await?;
-    let query = Query::Records(Range::kind(super::sample::kind()?));
-    for times in 0..64u32 {
-        let polls = times % 4;
-        poll_and_drop(polls, subject.store.get(vec![subject.ask().record(note("c/a")?)]));
-        poll_and_drop(polls, subject.store.find(&subject.tenant, &query, None, 1));
-        poll_and_drop(polls, subject.store.read(Position(0), 1));
-        poll_and_drop(polls, subject.store.watch(Position(times.into())));
-        poll_and_drop(polls, subject.store.health());
-        poll_and_drop(polls, async {
-            let mut export = subject.store.export().await?;
-            export.next(1).await
-        });
+    let (scope, query) = (scope(&subject), Query::Records(Range::kind(kind()?)));
+    let ask = || Ok::<_, Failure>(subject.ask().record(note("c-0/a")?).counter(tally("t")?));
+    let (key, counter) = (note("c-0/a")?, tally("t")?);
+    let mut written = 0usize;
+    subject.done(whole("c-0")?).await?;
+    macro_rules! dropped {
+        ($($call:expr),+ $(,)?) => {$(
+            let mut drops = Drops::new();
+            while !drops.is_over() {
+                drops.call($call).await;
+                written = written.saturating_add(1);
+                done_at_once(&subject, whole(&format!("c-{written}"))?).await?;
+            }
+        )+};
     }
-    // An export that was begun and given up holds nobody back.
+    dropped![
+        subject.store.get(vec![ask()?, ask()?]),
+        subject.store.find(&subject.tenant, &query, None, 1),
+        subject.store.read(Position(0), 1),
+        subject.store.watch(Position(0)),
+        subject.store.watch(Position(1 << 60)),
+        subject.store.health(),
+        scope.get(ask()?),
+        scope.record(key.clone()),
+        scope.counter(counter.clone()),
+        scope.find(&query, None, 1),
+    ];
+    let written = written.saturating_add(1);
+    equal("events", &subject.log(7).await?.len(), &written)?;
+    equal("records", &subject.all(&query, 100).await?.len(), &written.saturating_mul(2))
+}
+
+async fn a_dropped_export_leaves_nothing_locked_and_skips_no_row(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    let mut written = 1usize;
+    subject.done(whole("c-1")?).await?;
+    let mut drops = Drops::new();
+    while !drops.is_over() {
+        drops.call(subject.store.export()).await;
+        written = written.saturating_add(1);
+        done_at_once(&subject, whole(&format!("c-{written}"))?).await?;
+    }
+    // One reading, whose parts are asked for by calls of which most are dropped.
+    subject.settled().await?;
+    let expected = subject.contents(1_000).await?;
+    let (mut export, mut drops, mut rows) = (subject.store.export().await?, Drops::new(), Vec::new());
+    while !drops.is_over() {
+        rows.extend(drops.call(export.next(1)).await.transpose()?.unwrap_or_default());
+        written = written.saturating_add(1);
+        done_at_once(&subject, whole(&format!("c-{written}"))?).await?;
+    }
+    loop {
+        let more = export.next(7).await?;
+        if more.is_empty() {
+            break;
+        }
+        rows.extend(more);
+    }
+    let parts = [&expected.commits, &expected.records, &expected.counters].map(Vec::len);
+    let found = parts.iter().sum::<usize>().saturating_add(expected.links.len());
+    equal("rows", &rows.len(), &found)?;
+    // One that was begun and is given up holds nobody back.
     let mut export = subject.store.export().await?;
-    let first = export.next(1).await?;
-    subject.done(whole("d")?).await?;
+    export.next(1).await?;
+    done_at_once(&subject, whole("last")?).await?;
     drop(export);
-    equal("rows of the first part", &first.len(), &1)?;
-    equal("events", &subject.log(7).await?.len(), &2)?;
-    equal("records", &subject.all(&query, 1).await?.len(), &4)
+    Ok(())
+}
+
+/// Case F38.
+async fn a_dropped_follower_misses_nothing(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    let mut log = Follow::new(subject.store.clone(), Position(0));
+    let mut given = Vec::new();
+    let mut written = 0usize;
+    // Nothing there to be given, and then something.
+    for is_there in [false, true] {
+        let mut drops = Drops::new();
+        while !drops.is_over() {
+            if is_there {
+                written = written.saturating_add(1);
+                done_at_once(&subject, whole(&format!("c-{written}"))?).await?;
+            }
+            given.extend(drops.call(log.next()).await.transpose()?);
+        }
+    }
+    while given.len() < written {
+        given.push(executor::within(AT_ONCE, "the next event", log.next()).await??);
+    }
+    let ids: Vec<String> = given.iter().map(|item| item.recorded.change.as_str().to_owned()).collect();
+    equal("what was given", &ids, &(1..=written).map(|nth| format!("c-{nth}")).collect::<Vec<_>>())
+}
+
+/// Case F38. Dropped while it opens, it has taken its name over or not; dropped while it acknowledges, it has moved or not; and in each case the next goes on.
+async fn a_dropped_consumer_keeps_its_place_and_its_name(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    let open = || Consumer::open(subject.store.clone(), "c");
+    let mut drops = Drops::new();
+    while !drops.is_over() {
+        drops.call(open()).await;
+        executor::within(AT_ONCE, "opening after a dropped opening", open()).await??;
+    }
+    let mut drops = Drops::new();
+    let (mut consumer, mut written, mut given) = (open().await?, 0usize, Vec::new());
+    while !drops.is_over() {
+        written = written.saturating_add(1);
+        subject.done(whole(&format!("c-{written}"))?).await?;
+        // Its own next is dropped at times too.
+        let mut inner = Drops::at_moments(0);
+        while given.len() < written {
+            given.extend(inner.call(consumer.next()).await.transpose()?.map(|item| item.position));
+        }
+        let before = consumer.acknowledged();
+        drops.call(consumer.acknowledge()).await.transpose()?;
+        let last = given.last().copied().unwrap_or_default();
+        // Whoever opens it next finds it at the one place or the other.
+        let mut next = executor::within(AT_ONCE, "opening after a dropped acknowledgement", open()).await??;
+        let found = next.acknowledged();
+        holds(format!("{found:?} is {before:?} or {last:?}"), found == before || found == last)?;
+        if found != last {
+            equal("what is given again", &next.next().await?.position, &last)?;
+        }
+        next.acknowledge().await?;
+        consumer = next;
+        equal("where it stands", &consumer.acknowledged(), &last)?;
+    }
+    // And the one that was dropped goes on itself.
+    let mut drops = Drops::new();
+    while !drops.is_over() {
+        written = written.saturating_add(1);
+        subject.done(whole(&format!("c-{written}"))?).await?;
+        let last = consumer.next().await?.position;
+        drops.call(consumer.acknowledge()).await.transpose()?;
+        executor::within(AT_ONCE, "acknowledging again", consumer.acknowledge()).await??;
+        equal("where it stands", &consumer.acknowledged(), &last)?;
+    }
+    Ok(())
+}
+
+fn scope(subject: &Subject) -> Scope {
+    Scope::new(subject.store.clone(), subject.tenant.clone())
+}
+
+/// Polls `times` times, in vain or not, and drops the future.
+fn poll_and_drop<T>(times: u32, future: impl Future<Output = T>) {
+    let mut future = pin!(future);
+    for _ in 0..times {
+        if future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return;
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// Case F40. Calls are given up and the store is closed under them, as when a runtime is shut down.

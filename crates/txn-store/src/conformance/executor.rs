@@ -84,16 +84,25 @@ fn start<T: Send + 'static>(
 
 /// Fails when the future does not end in time, so that a lost wake is a named failure and not a suite that hangs.
 pub(super) async fn within<T>(seconds: u64, what: &str, future: impl Future<Output = T>) -> Checked<T> {
+    let ended = at_most(Duration::from_secs(seconds), future).await;
+    ended.ok_or_else(|| Failure::new(format!("{what} has not ended after {seconds} s")))
+}
+
+/// What a future gives within that time.
+///
+/// # Panics
+/// When no thread is to be had.
+pub(super) async fn at_most<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
     let (_ended, has_ended) = mpsc::channel::<()>();
     let (ring, rung) = oneshot::channel();
     let alarm = move || {
-        if has_ended.recv_timeout(Duration::from_secs(seconds)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if has_ended.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Timeout) {
             let _ = ring.send(());
         }
     };
-    thread::Builder::new().spawn(alarm).map_err(|e| Failure::new(format!("no thread to be had: {e}")))?;
+    thread::Builder::new().spawn(alarm).expect("a suite that tests with threads has one more");
     match select(pin!(future), rung).await {
-        Either::Left((output, _)) => Ok(output),
-        Either::Right(_) => Err(Failure::new(format!("{what} has not ended after {seconds} s"))),
+        Either::Left((output, _)) => Some(output),
+        Either::Right(_) => None,
     }
 }

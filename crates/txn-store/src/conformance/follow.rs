@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use txn_change::Expect;
 
 use super::{
@@ -20,6 +21,7 @@ pub(super) const ALL: &[Scenario] = named![Nothing:
     a_follower_is_given_every_event_once_in_order,
     a_consumer_goes_on_behind_what_it_acknowledged,
     a_consumer_whose_name_was_taken_over_remembers_nothing_more,
+    of_consumers_that_open_a_name_at_once_one_owns_it,
 ];
 
 async fn a_follower_is_given_every_event_once_in_order(harness: &Harness) -> Checked {
@@ -94,6 +96,29 @@ async fn a_consumer_whose_name_was_taken_over_remembers_nothing_more(harness: &H
     for bad in ["", " ", "a\0", &"x".repeat(201)] {
         let refused = Consumer::open(Arc::clone(&store), bad).await;
         equal("a bad name", &refused.err().map(|error| error.kind()), &Some(ErrorKind::Invalid))?;
+    }
+    Ok(())
+}
+
+/// Whoever opens it writes the same as another at the same moment, under the same id: whom the store answered for the other took the name for its own, and two remembered their places in turn.
+async fn of_consumers_that_open_a_name_at_once_one_owns_it(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    for round in 0..20u32 {
+        subject.done(change(&format!("{round}"))?.append(event("e"))).await?;
+        let jobs = (0..4).map(|_| {
+            let store: Arc<dyn Store> = subject.store.clone();
+            Box::pin(async move { Ok(Consumer::open(store, "c").await?) }) as BoxFuture<'static, Checked<Consumer>>
+        });
+        let mut owners = 0u32;
+        for consumer in subject.race(jobs.collect()).await? {
+            let mut consumer = consumer?;
+            consumer.next().await?;
+            match consumer.acknowledge().await {
+                Ok(()) => owners = owners.saturating_add(1),
+                Err(error) => equal("what the others are told", &error.kind(), &ErrorKind::Locked)?,
+            }
+        }
+        equal(&format!("owners in round {round}"), &owners, &1)?;
     }
     Ok(())
 }

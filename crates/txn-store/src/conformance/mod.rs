@@ -31,6 +31,7 @@
 //! ```
 
 mod check;
+mod drops;
 mod executor;
 mod harness;
 mod report;
@@ -64,6 +65,7 @@ mod time;
 mod versions;
 
 pub use check::Failure;
+pub use drops::Drops;
 pub use executor::block_on;
 pub use harness::{Backend, Capabilities, Harness};
 pub use report::{Line, Report, Verdict};
