@@ -75,7 +75,10 @@ async fn a_dropped_commit_is_whole_or_nothing(harness: &Harness) -> Checked {
                 // Asked again, each is answered, or done now.
                 let was_there = seen(&subject, id).await?;
                 let replayed = done_at_once(&subject, whole(id)?).await?;
-                holds(format!("{id} was whole ({was_there}) when it is replayed ({replayed})"), !was_there || replayed)?;
+                holds(
+                    format!("{id} was whole ({was_there}) when it is replayed ({replayed})"),
+                    !was_there || replayed,
+                )?;
                 holds(format!("{id} is whole when it was asked for again"), seen(&subject, id).await?)?;
                 written += 1;
             }

@@ -50,8 +50,12 @@ impl Scene {
     }
 
     fn try_open(&self, url: &str) -> Result<Postgres, txn_store::Error> {
+        self.try_open_within(url, DEADLINE)
+    }
+
+    fn try_open_within(&self, url: &str, deadline: Duration) -> Result<Postgres, txn_store::Error> {
         assert!(self.folder.path().exists());
-        let options = Postgres::options(url).unwrap().schema(&self.schema).readers(1).deadline(DEADLINE);
+        let options = Postgres::options(url).unwrap().schema(&self.schema).readers(1).deadline(deadline);
         RUNTIME.block_on(options.open())
     }
 
