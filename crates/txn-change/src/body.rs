@@ -44,7 +44,7 @@ pub trait Document: Serialize + DeserializeOwned {
     /// use serde::{Deserialize, Serialize};
     /// use txn_change::{Body, BodyError, Document};
     ///
-    /// /// As it was: a release wrote this, so the type stays.
+    /// /// As releases wrote it: the types stay, and each lifts from the one before.
     /// #[derive(Serialize, Deserialize)]
     /// struct NoteV1 { text: String }
     /// impl Document for NoteV1 {
@@ -52,19 +52,30 @@ pub trait Document: Serialize + DeserializeOwned {
     ///     const SCHEMA: u16 = 1;
     /// }
     ///
-    /// #[derive(Serialize, Deserialize, Debug, PartialEq)]
-    /// struct Note { title: String, text: String }
-    /// impl Document for Note {
+    /// #[derive(Serialize, Deserialize)]
+    /// struct NoteV2 { title: String, text: String }
+    /// impl Document for NoteV2 {
     ///     const TYPE: &'static str = "note";
     ///     const SCHEMA: u16 = 2;
     ///     fn lift(body: &Body) -> Option<Result<Self, BodyError>> {
-    ///         let from_1 = |NoteV1 { text }| Note { title: "untitled".into(), text };
-    ///         (body.schema() == 1).then(|| body.read().map(from_1))
+    ///         let from_1 = |NoteV1 { text }| NoteV2 { title: "untitled".into(), text };
+    ///         (body.schema() < 2).then(|| body.read().map(from_1))
+    ///     }
+    /// }
+    ///
+    /// #[derive(Serialize, Deserialize, Debug, PartialEq)]
+    /// struct Note { title: String, lines: Vec<String> }
+    /// impl Document for Note {
+    ///     const TYPE: &'static str = "note";
+    ///     const SCHEMA: u16 = 3;
+    ///     fn lift(body: &Body) -> Option<Result<Self, BodyError>> {
+    ///         let from_2 = |NoteV2 { title, text }| Note { title, lines: text.lines().map(String::from).collect() };
+    ///         (body.schema() < 3).then(|| body.read().map(from_2))
     ///     }
     /// }
     ///
     /// let stored = Body::raw("note", 1, br#"{"text":"hello"}"#.to_vec());
-    /// assert_eq!(stored.read::<Note>()?, Note { title: "untitled".into(), text: "hello".into() });
+    /// assert_eq!(stored.read::<Note>()?, Note { title: "untitled".into(), lines: vec!["hello".into()] });
     /// # Ok::<(), BodyError>(())
     /// ```
     fn lift(body: &Body) -> Option<Result<Self, BodyError>> {

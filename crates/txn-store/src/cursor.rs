@@ -75,3 +75,30 @@ fn seal(tenant: &Tenant, query: &Query, place: &[u8]) -> [u8; SEAL_BYTES] {
     seal.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
     seal
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::Range;
+    use txn_change::{Key, Kind};
+
+    /// Clients keep cursors over an upgrade.
+    #[test]
+    fn the_text_of_a_cursor_stays_what_it_is() {
+        let (tenant, kind) = (Tenant::new("shop").unwrap(), Kind::new("note").unwrap());
+        let range = || Range::kind(kind);
+        let queries = [
+            (Query::Records(range()), "7c2b7297245f420b01ff"),
+            (Query::RecordsByTerm(range()), "8c96748f41ef751901ff"),
+            (Query::Counters(range()), "82298f5db0ac6c6d01ff"),
+            (Query::Entries(Key::of(kind).number(1).build()), "bf8194fb19c7212a01ff"),
+            (Query::EventsByTerm(Range { until: Some(vec![1, 2]), ..range() }), "c5c4bcd45719603201ff"),
+            (Query::Changes, "392eacb1fdb9e81d01ff"),
+        ];
+        let texts = queries
+            .map(|(query, expected)| (Cursor::seal(&tenant, &query, b"\x01\xff").as_text().to_owned(), expected));
+        for (text, expected) in texts {
+            assert_eq!(text, expected);
+        }
+    }
+}

@@ -50,6 +50,15 @@ mod tests {
         assert_eq!(terms_from_bytes(&[]), Some(vec![]));
     }
 
+    /// Stored by every build: others must read them.
+    #[test]
+    fn the_bytes_of_terms_stay_what_they_are() {
+        let kind = Kind::new("by-user").unwrap();
+        let terms = vec![Key::of(kind).number(1).build(), Key::of(kind).text("x").unwrap().build()];
+        let expected = b"\0\x11by-user\0\x02\0\0\0\0\0\0\0\x01\0\x0bby-user\0\x01x\0";
+        assert_eq!(terms_to_bytes(&terms), expected);
+    }
+
     #[test]
     fn guards_of_128_bits_and_back() {
         let guards = [Some(Guard { weights: [1, -1, 0, -128], min: i128::MIN }), None];

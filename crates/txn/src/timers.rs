@@ -224,3 +224,14 @@ enum Step {
     /// It is too early to say.
     Postpone,
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::inventory::ReceivedGoods;
+
+    /// Here, since a timer is nobody else's.
+    #[test]
+    fn every_document_that_was_ever_written_is_read_and_written_as_it_was() {
+        txn_fixtures::Fixtures::of(env!("CARGO_MANIFEST_DIR")).keep::<super::Timer>().keep::<ReceivedGoods>().finish();
+    }
+}

@@ -234,6 +234,8 @@ mod tests {
             assert_eq!(numeric(&encoded(number)), Some(number));
         }
         assert_eq!(encoded(0), [0; 8]);
+        // Two digits, weight 1, negative, scale 0: -(1 * 10,000 + 258).
+        assert_eq!(encoded(-10_258), [0, 2, 0, 1, 0x40, 0, 0, 0, 0, 1, 1, 2]);
         // NaN, a fraction, too large, cut.
         assert_eq!(numeric(&[0, 0, 0, 0, 0xC0, 0, 0, 0]), None);
         assert_eq!(numeric(&[0, 1, 0xFF, 0xFF, 0, 0, 0, 4, 0, 1]), None);

@@ -110,6 +110,7 @@ mod tests {
         for left in [Left { commit: 0, closed: false }, Left { commit: i64::MAX, closed: true }] {
             assert_eq!(parse(&render(left)), Some(left));
         }
+        assert_eq!(render(Left { commit: 258, closed: true }), "txn closed 0000000000000000258\n");
         assert_eq!(render(Left::default()).len(), render(Left { commit: i64::MAX, closed: true }).len());
         assert_eq!(parse("txn opened"), None);
         assert_eq!(parse(""), None);

@@ -372,3 +372,22 @@ impl Names {
         Some(guards)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_is_an_integer_while_it_fits_and_16_bytes_beyond() {
+        let stored = |lane: i128| match Lane(lane).to_sql() {
+            Ok(ToSqlOutput::Owned(value)) => value,
+            other => panic!("{other:?}"),
+        };
+        for fits in [0, -1, i64::MIN, i64::MAX] {
+            assert_eq!(stored(fits.into()), Value::Integer(fits));
+        }
+        let wide = |high: u8, rest: [u8; 8]| Value::Blob([&[high; 8][..], &rest].concat());
+        assert_eq!(stored(i128::from(i64::MAX) + 1), wide(0, [0x80, 0, 0, 0, 0, 0, 0, 0]));
+        assert_eq!(stored(i128::from(i64::MIN) - 1), wide(0xff, [0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]));
+    }
+}

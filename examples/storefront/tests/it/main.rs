@@ -19,6 +19,7 @@ mod kill;
 mod killed_replay;
 mod oracle;
 mod process;
+mod records;
 mod replays;
 mod side_file;
 mod stored;
