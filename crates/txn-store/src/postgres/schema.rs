@@ -59,8 +59,7 @@ impl Schema {
 /// - No row of the log is ever updated or deleted by a commit, so nothing there depends on vacuuming; the sequencer keeps what it has to remember in the row that it appends.
 /// - Lanes are `numeric(39)`: 128 bits, and readable by people. SQL never computes with them.
 /// - Counters are updated in place; the room that their pages keep free lets an update stay on its page and touch no index.
-const MIGRATIONS: [&str; 2] = [
-    r#"
+const MIGRATIONS: [&str; 1] = [r#"
 CREATE TABLE $s.tenant(no integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text COLLATE "C" NOT NULL UNIQUE CHECK (name <> ''));
 CREATE TABLE $s.class(no integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, spec text COLLATE "C" NOT NULL UNIQUE CHECK (spec <> ''));
 CREATE SEQUENCE $s.ticket;
@@ -180,7 +179,8 @@ INSERT INTO $s.purge VALUES (0, 0, 0), (1, 0, 0);
 -- Gives committed groups their places, as one link each, and says where the chain ends. One session at a time: others wait, or are told that it is busy.
 --
 -- The last link of every call holds what the next call needs: the highest ticket seen, and the tickets below it that were missing, each with a transaction number: when every transaction below that number
--- has ended and the ticket is still missing, its group was rolled back; unless this step was full, and the ticket only not looked at.
+-- has ended and the ticket is still missing, its group was rolled back; unless this step was full, and the ticket only not looked at. When many are missing, only transactions that have drawn a ticket
+-- count, so that one that writes elsewhere, in whatever database of the server, cannot make this grow: whoever draws locks the sequence first, and a transaction's end is visible before its locks are gone.
 CREATE FUNCTION $s.chain(wait boolean, max_groups integer)
 RETURNS TABLE(is_busy boolean, link_number bigint, link_hash bytea, link_position bigint, commits bigint, linked integer)
 LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET lock_timeout = '30s' AS $body$
@@ -212,6 +212,19 @@ BEGIN
     was_seen := l.seen;
     -- Before the groups are read: what has ended by now is visible then.
     oldest := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
+    IF cardinality(l.missing) >= 64 THEN
+        newest := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+        -- Locks name a transaction by the low half of its number. One that may write, and whose number is not seen, may be any.
+        SELECT greatest(oldest, coalesce(min(CASE WHEN h.may_draw THEN coalesce(h.xact, 0) ELSE h.xact END), 9223372036854775807)) INTO oldest
+            FROM (
+                SELECT min(newest + (k.transactionid::text::bigint - newest % 4294967296 + 6442450944) % 4294967296 - 2147483648) xact,
+                    bool_or(k.locktype = 'relation') has_sequence, bool_or(k.locktype = 'relation' AND k.mode <> 'AccessShareLock') may_draw
+                FROM pg_locks k
+                WHERE k.granted AND (k.locktype = 'transactionid' AND k.mode = 'ExclusiveLock' OR k.locktype = 'relation'
+                    AND k.relation = '$s.ticket'::regclass AND k.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+                GROUP BY k.virtualtransaction
+            ) h WHERE h.has_sequence;
+    END IF;
     FOR g IN
         SELECT * FROM $s.change_group c WHERE c.ticket = ANY(l.missing)
         UNION ALL
@@ -250,8 +263,7 @@ BEGIN
     RETURN QUERY SELECT false, l.number, l.hash, l.position, l.total, count;
 END
 $body$;
-"#,
-    r#"
+
 -- The latest time of a commit, as of this very moment: a statement that has waited for a lock does not see by itself what it waited for.
 CREATE FUNCTION $s.latest() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $body$
@@ -288,8 +300,7 @@ BEGIN
     RETURN were_absent AND coalesce(cardinality(keys), 0) = cardinality(counter_keys);
 END
 $body$;
-"#,
-];
+"#];
 
 /// Brings the schema up to date, in one transaction, one session at a time: any number of processes may start at once.
 pub(super) async fn migrate(connection: &mut PgConnection, schema: &Schema, must_exist: bool) -> Result<(), Error> {

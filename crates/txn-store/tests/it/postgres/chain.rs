@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use pollster::block_on;
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{Connection, PgConnection, Row, postgres::PgConnectOptions};
 use txn_change::{Body, Change, ChangeId, Event, Fingerprint, Tenant};
 use txn_store::{Commit, Outcome, Position, Store, StoreAdmin, postgres::Postgres};
 
@@ -103,6 +103,66 @@ fn more_late_groups_than_one_step_takes_are_all_chained() {
         let found: Vec<String> = log(&store).await;
         assert_eq!(found.len(), expected.len(), "each once");
         assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
+        store.close().await;
+    });
+}
+
+/// The tickets that the next step still looks for.
+async fn missing(schema: &str) -> Vec<i64> {
+    let text = format!("SELECT missing FROM {schema}.link ORDER BY number DESC LIMIT 1");
+    sqlx::query(sqlx::AssertSqlSafe(text)).fetch_one(&mut session().await).await.unwrap().get(0)
+}
+
+/// Draws tickets whose groups are never committed, and chains groups above them.
+async fn roll_back(store: &Postgres, schema: &str, round: &str) {
+    let draw = format!("SELECT nextval('{schema}.ticket') FROM generate_series(1, 500)");
+    sqlx::query(sqlx::AssertSqlSafe(draw)).execute(&mut session().await).await.unwrap();
+    for step in ["notices", "forgets"] {
+        done(store, &format!("{round}-{step}")).await;
+        log(store).await;
+    }
+}
+
+/// While somebody wrote for an hour in another database of the server, every step copied all tickets that had been rolled back meanwhile.
+#[test]
+fn tickets_that_were_rolled_back_are_forgotten_while_others_write_elsewhere() {
+    run(async {
+        let schema = server::fresh_schema();
+        let store = server::options(&schema).open().await.unwrap();
+        done(&store, "first").await;
+        let elsewhere: PgConnectOptions = server::url().parse().unwrap();
+        let mut elsewhere = PgConnection::connect_with(&elsewhere.database("postgres")).await.unwrap();
+        let mut elsewhere = elsewhere.begin().await.unwrap();
+        sqlx::query("SELECT pg_current_xact_id()").execute(&mut *elsewhere).await.unwrap();
+        let mut reading = session().await;
+        let mut reading = reading.begin().await.unwrap();
+        let read = format!("SELECT last_value FROM {schema}.ticket");
+        sqlx::query(sqlx::AssertSqlSafe(read)).execute(&mut *reading).await.unwrap();
+        roll_back(&store, &schema, "elsewhere").await;
+        assert_eq!(missing(&schema).await, Vec::<i64>::new());
+
+        // Of somebody who may still commit, drawn within a savepoint.
+        let mut late = session().await;
+        let mut late = late.begin().await.unwrap();
+        let draw = format!("SELECT nextval('{schema}.ticket') FROM pg_current_xact_id()");
+        sqlx::query("SAVEPOINT inner_one").execute(&mut *late).await.unwrap();
+        let ticket: i64 = sqlx::query(sqlx::AssertSqlSafe(draw)).fetch_one(&mut *late).await.unwrap().get(0);
+        for round in ["one", "two", "three"] {
+            roll_back(&store, &schema, round).await;
+            assert!(missing(&schema).await.contains(&ticket), "{round}");
+        }
+        let group = format!(
+            "INSERT INTO {schema}.change_group(ticket, recorded_at, changes, events, digest) \
+             VALUES ({ticket}, 0, 1, 0, decode(repeat('00', 32), 'hex'))"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(group)).execute(&mut *late).await.unwrap();
+        late.commit().await.unwrap();
+        roll_back(&store, &schema, "after").await;
+        assert_eq!(missing(&schema).await, Vec::<i64>::new());
+        let linked = format!("SELECT count(*) FROM {schema}.link WHERE ticket = {ticket}");
+        let linked = sqlx::query(sqlx::AssertSqlSafe(linked)).fetch_one(&mut session().await).await.unwrap();
+        assert_eq!(linked.get::<i64, _>(0), 1);
+        drop((elsewhere, reading));
         store.close().await;
     });
 }
