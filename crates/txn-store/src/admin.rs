@@ -145,7 +145,7 @@ pub struct Health {
 /// The operator's side of a store: all tenants.
 #[async_trait]
 pub trait StoreAdmin: Store {
-    /// Begins a consistent reading of everything.
+    /// Begins a consistent reading of everything. It holds a transaction open: read on, or drop it; a backend may end one that is left alone for minutes.
     async fn export(&self) -> Result<Box<dyn Export>, Error>;
 
     /// Asks how the store is; fails when it cannot commit.

@@ -62,6 +62,8 @@ mod place;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod query;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod reading;
 mod scope;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

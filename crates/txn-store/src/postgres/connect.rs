@@ -5,6 +5,7 @@ use std::{error, fmt, time::Duration};
 use sqlx::{
     ConnectOptions, Connection, PgConnection,
     postgres::{PgConnectOptions, PgDatabaseError},
+    query,
 };
 
 use crate::error::{Error, ErrorKind};
@@ -20,7 +21,6 @@ pub(super) struct Waits {
 
 /// What every session of ours is told. A session plans with indexes only: rows are always found by key, and a plan that was made while a table was empty must be good when it is full.
 pub(super) fn session(options: PgConnectOptions, waits: Waits, name: &str) -> PgConnectOptions {
-    let millis = |wait: Duration| wait.as_millis().max(1).to_string();
     // A server that does not hear of its client ends a transaction by itself, so that its locks are not kept.
     let idle = millis(waits.answer_max.saturating_mul(2));
     options
@@ -44,9 +44,26 @@ pub(super) fn session(options: PgConnectOptions, waits: Waits, name: &str) -> Pg
         .disable_statement_logging()
 }
 
+/// A wait as a setting: at least a millisecond, and no more than the server takes.
+pub(super) fn millis(wait: Duration) -> String {
+    i32::try_from(wait.as_millis()).unwrap_or(i32::MAX).max(1).to_string()
+}
+
 /// Opens a session, within the time that one answer may take.
 pub(super) async fn connect(options: &PgConnectOptions, waits: Waits) -> Result<PgConnection, Error> {
-    within(waits.answer_max, PgConnection::connect_with(options)).await.map_err(failed("connecting"))
+    let connecting = async {
+        let mut session = PgConnection::connect_with(options).await?;
+        if let Some(text) = of_version(session.server_version_num()) {
+            query(text).execute(&mut session).await?;
+        }
+        Ok(session)
+    };
+    within(waits.answer_max, connecting).await.map_err(failed("connecting"))
+}
+
+/// What a session is told that only newer servers know: version 17 can end a transaction by its age, which a role or a database may have set.
+fn of_version(version: Option<u32>) -> Option<&'static str> {
+    version.is_some_and(|version| version >= 170_000).then_some("SET transaction_timeout = 0")
 }
 
 /// Waits for an answer no longer than this.
@@ -134,3 +151,21 @@ impl fmt::Display for Said {
 }
 
 impl error::Error for Said {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_age_of_a_transaction_is_no_reason_to_end_it_where_it_can_be_one() {
+        assert_eq!([Some(150_019), Some(169_999), None].map(of_version), [None; 3]);
+        assert_eq!(of_version(Some(170_000)), Some("SET transaction_timeout = 0"));
+    }
+
+    #[test]
+    fn a_wait_is_a_number_that_the_server_takes() {
+        assert_eq!(millis(Duration::ZERO), "1");
+        assert_eq!(millis(Duration::from_secs(2)), "2000");
+        assert_eq!(millis(Duration::MAX), i32::MAX.to_string());
+    }
+}

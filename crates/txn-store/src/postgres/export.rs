@@ -1,116 +1,95 @@
 //! A whole reading at one instant: a task of its own holds a transaction open and hands over rows as they are asked for.
 //!
 //! Tables are read side by side through cursors, in the order of the chain, so that memory stays flat here; the server sorts. What does not fit is named.
+//!
+//! Nothing of it is without a bound, as a transaction that stays open keeps the server from cleaning up: the caller has [`ASKS`] deadlines to ask for the next part, the server
+//! [`SORTS`] to sort what a cursor begins with, and one for every part after that. A reading that is dropped ends at once.
 
-use std::{collections::VecDeque, sync::Arc};
+mod scan;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_channel::oneshot;
 use sqlx::{AssertSqlSafe, PgConnection, postgres::PgRow, query, raw_sql};
-use txn_change::{Entry, Event, FactId, Link, Tenant, Term};
+use tokio::task::AbortHandle;
 
 use super::{
     Shared,
-    connect::{connect, failed},
-    find::entry,
-    get::event,
-    load::counter,
-    values::{Damage, Fields},
+    connect::{Waits, connect, failed, millis, within},
 };
 use crate::{
     admin::{Export, Row},
     error::{Error, ErrorKind},
-    group::Queue,
-    store::{Position, Recorded},
+    reading::{self, Parts, Reading, Stop},
 };
+use scan::{Place, Scan, place_of};
 
-type Answer = Result<Vec<Row>, Error>;
+/// Deadlines within which the next part has to be asked for: ten minutes when nothing is said.
+const ASKS: u32 = 60;
+/// Deadlines within which the server must have sorted: an hour when nothing is said.
+const SORTS: u32 = 360;
 
-/// A reading in progress. Dropping it ends the transaction.
-pub(super) struct Reading {
-    requests: Arc<Queue<Request>>,
-    /// What was asked for by a call that may have been dropped: its rows are not lost.
-    asked: Option<oneshot::Receiver<Answer>>,
-    rows: std::vec::IntoIter<Row>,
-}
-
-struct Request {
-    max: usize,
-    reply: oneshot::Sender<Answer>,
-}
-
-fn ended() -> Error {
-    Error::new(ErrorKind::Closed, "the reading has ended")
-}
-
-impl Reading {
-    /// Opens the transaction: the rows are those of now.
-    pub(super) async fn begin(shared: Arc<Shared>) -> Result<Self, Error> {
-        let (begun, is_begun) = oneshot::channel();
-        let requests = Arc::new(Queue::new("parts of an export", usize::MAX));
-        let asked = Arc::clone(&requests);
-        let runtime = shared.runtime.clone();
-        let task = async move {
-            let begin = async {
-                let mut session = connect(&shared.session, shared.waits).await?;
-                raw_sql(BEGIN).execute(&mut session).await.map_err(failed("beginning an export"))?;
-                // The snapshot is taken by the first statement.
-                query("SELECT 1").execute(&mut session).await.map_err(failed("beginning an export"))?;
-                Ok(session)
-            };
-            match begin.await {
-                Err(error) => drop(begun.send(Err(error))),
-                Ok(session) if begun.send(Ok(())).is_ok() => {
-                    let mut sink = Sink { requests: asked, request: None, rows: Vec::new() };
-                    let scan = Scan { session, shared: &shared };
-                    let ended = scan.run(&mut sink).await;
-                    sink.finish(ended).await;
-                }
-                Ok(_) => {}
-            }
-        };
-        drop(runtime.spawn(task));
-        is_begun.await.unwrap_or_else(|_| Err(ended()))?;
-        Ok(Self { requests, asked: None, rows: Vec::new().into_iter() })
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.requests.close("the reading was dropped");
-    }
+/// A reading whose task ends with it.
+struct Running {
+    reading: Reading,
+    task: AbortHandle,
 }
 
 #[async_trait]
-impl Export for Reading {
+impl Export for Running {
     async fn next(&mut self, max: usize) -> Result<Vec<Row>, Error> {
-        if self.rows.len() == 0 {
-            let asked = match &mut self.asked {
-                Some(asked) => asked,
-                none => {
-                    let (reply, answer) = oneshot::channel();
-                    self.requests.push(Request { max: max.max(1), reply }, 0)?;
-                    none.insert(answer)
-                }
-            };
-            let answer = asked.await.unwrap_or_else(|_| Err(ended()));
-            self.asked = None;
-            self.rows = answer?.into_iter();
-        }
-        Ok(self.rows.by_ref().take(max).collect())
+        self.reading.next(max).await
     }
 }
 
-/// The planner may do here what it does not do for commits: whole tables are read. A reading may take long, and a server that is asked nothing meanwhile must not end it.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0; \
-    SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; \
-    SET LOCAL enable_mergejoin = on; SET LOCAL plan_cache_mode = auto; SET LOCAL cursor_tuple_fraction = 1";
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
 
-/// Why the reading stops.
-enum Stop {
-    /// Nobody asks any more.
-    Dropped,
-    Failed(Error),
+/// Opens the transaction: the rows are those of now.
+pub(super) async fn begin(shared: Arc<Shared>) -> Result<impl Export, Error> {
+    let (begun, is_begun) = oneshot::channel();
+    let (reading, parts) = Reading::new();
+    let runtime = shared.runtime.clone();
+    let task = async move {
+        match snapshot(&shared).await {
+            Err(error) => drop(begun.send(Err(error))),
+            Ok(session) if begun.send(Ok(())).is_ok() => {
+                let mut sink = Sink { parts, wait_max: shared.waits.answer_max.saturating_mul(ASKS) };
+                let ended = Scan { session, shared: &shared }.run(&mut sink).await;
+                sink.finish(ended).await;
+            }
+            Ok(_) => {}
+        }
+    };
+    let running = Running { reading, task: runtime.spawn(task).abort_handle() };
+    is_begun.await.unwrap_or_else(|_| Err(reading::ended()))?;
+    Ok(running)
+}
+
+async fn snapshot(shared: &Shared) -> Result<PgConnection, Error> {
+    let doing = failed("beginning an export");
+    let mut session = connect(&shared.session, shared.waits).await?;
+    let text = AssertSqlSafe(begin_text(shared.waits));
+    within(shared.waits.answer_max, raw_sql(text).execute(&mut session)).await.map_err(&doing)?;
+    // The snapshot is taken by the first statement.
+    within(shared.waits.answer_max, query("SELECT 1").execute(&mut session)).await.map_err(&doing)?;
+    Ok(session)
+}
+
+/// The planner may do here what it does not do for commits: whole tables are read. The server ends by itself what we can no longer end, somewhat later than we would.
+fn begin_text(waits: Waits) -> String {
+    let (sort, ask) = (waits.answer_max.saturating_mul(SORTS), waits.answer_max.saturating_mul(ASKS));
+    format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {}; \
+         SET LOCAL idle_in_transaction_session_timeout = {}; SET LOCAL enable_seqscan = on; SET LOCAL enable_hashjoin = on; \
+         SET LOCAL enable_mergejoin = on; SET LOCAL plan_cache_mode = auto; SET LOCAL cursor_tuple_fraction = 1",
+        millis(sort.saturating_mul(2)),
+        millis(ask.saturating_mul(2)),
+    )
 }
 
 impl From<sqlx::Error> for Stop {
@@ -119,53 +98,35 @@ impl From<sqlx::Error> for Stop {
     }
 }
 
-/// Where rows go: to whoever asks, as many as they ask for.
+/// Where rows go.
 struct Sink {
-    requests: Arc<Queue<Request>>,
-    request: Option<Request>,
-    rows: Vec<Row>,
+    parts: Parts,
+    wait_max: Duration,
 }
 
 impl Sink {
-    async fn request(&self) -> Option<Request> {
-        let mut taken = VecDeque::new();
-        std::future::poll_fn(|context| self.requests.poll_take(context, &mut taken, 1)).await;
-        taken.pop_front()
-    }
-
     /// Waits for a request before the first row is read, and whenever one is full.
     async fn put(&mut self, row: Row) -> Result<(), Stop> {
-        if self.request.is_none() {
-            self.request = Some(self.request().await.ok_or(Stop::Dropped)?);
+        if !self.parts.is_asked() {
+            let late = |_| {
+                let context = format!("the next part of the export was not asked for within {:?}", self.wait_max);
+                Stop::Failed(Error::new(ErrorKind::Closed, context))
+            };
+            tokio::time::timeout(self.wait_max, self.parts.asked()).await.map_err(late)??;
         }
-        self.rows.push(row);
-        if let Some(request) = self.request.take_if(|request| self.rows.len() >= request.max) {
-            // Only a reading that is dropped is not there to take them.
-            let _ = request.reply.send(Ok(std::mem::take(&mut self.rows)));
-        }
+        self.parts.add(row);
         Ok(())
     }
 
-    /// Answers the last rows, then nothing for ever, or the error for ever.
+    /// Answers the last rows, then nothing for ever, or the error for ever. The session has ended by now.
     async fn finish(mut self, ended: Result<(), Stop>) {
         let failure = match ended {
             Ok(()) => None,
             Err(Stop::Dropped) => return,
             Err(Stop::Failed(error)) => Some(error),
         };
-        loop {
-            let request = match self.request.take() {
-                Some(request) => request,
-                None => match self.request().await {
-                    Some(request) => request,
-                    None => return,
-                },
-            };
-            let answer = match &failure {
-                Some(error) => Err(error.again()),
-                None => Ok(std::mem::take(&mut self.rows)),
-            };
-            let _ = request.reply.send(answer);
+        while self.parts.is_asked() || self.parts.asked().await.is_ok() {
+            self.parts.answer(failure.as_ref());
         }
     }
 }
@@ -174,22 +135,28 @@ impl Sink {
 struct Cursor {
     name: &'static str,
     rows: VecDeque<PgRow>,
+    /// How long the next rows may take.
+    wait_max: Duration,
+    waits: Waits,
     at_end: bool,
 }
 
 const FETCH: &str = "FETCH 1000 FROM ";
 
 impl Cursor {
-    async fn open(session: &mut PgConnection, schema: &str, name: &'static str, text: &str) -> Result<Self, Stop> {
+    async fn open(session: &mut PgConnection, shared: &Shared, name: &'static str, text: &str) -> Result<Self, Stop> {
+        let (schema, waits) = (&shared.schema, shared.waits);
         let text = format!("DECLARE {name} NO SCROLL CURSOR FOR {}", text.replace("$s.", &format!("{schema}.")));
-        query(AssertSqlSafe(text)).execute(session).await?;
-        Ok(Self { name, rows: VecDeque::new(), at_end: false })
+        within(waits.answer_max, query(AssertSqlSafe(text)).execute(session)).await?;
+        let wait_max = waits.answer_max.saturating_mul(SORTS);
+        Ok(Self { name, rows: VecDeque::new(), wait_max, waits, at_end: false })
     }
 
     async fn peek(&mut self, session: &mut PgConnection) -> Result<Option<&PgRow>, Stop> {
         if self.rows.is_empty() && !self.at_end {
             let fetch = query(AssertSqlSafe(format!("{FETCH}{}", self.name)));
-            self.rows = fetch.fetch_all(session).await?.into();
+            self.rows = within(self.wait_max, fetch.fetch_all(session)).await?.into();
+            self.wait_max = self.waits.answer_max;
             self.at_end = self.rows.is_empty();
         }
         Ok(self.rows.front())
@@ -209,292 +176,4 @@ impl Cursor {
         }
         Ok(self.rows.pop_front().map(|row| (found, row)))
     }
-}
-
-/// Where a row of a change stands: link, ticket, number in the group. What has no link yet stands behind all that have.
-type Place = (i64, i64, i32);
-
-fn place_of(row: &PgRow) -> Result<Place, Stop> {
-    let fields = Fields(row);
-    let read = || Ok((fields.get(0)?, fields.get(1)?, fields.get(2)?));
-    read().map_err(|damage: Damage| Stop::Failed(damage.of("a row of the export")))
-}
-
-const UNCHAINED: i64 = i64::MAX;
-
-const CHANGES: &str = "SELECT coalesce(l.number, 9223372036854775807), c.ticket, c.at, t.name, c.id, c.recorded_at, (c.entries::int8 << 32) | c.events, \
-    c.fingerprint, c.digest, c.type, (c.schema::int8 << 8) | c.format, c.answer, c.passed \
-    FROM $s.change c LEFT JOIN $s.link l ON l.ticket = c.ticket LEFT JOIN $s.tenant t ON t.no = c.tenant ORDER BY 1, c.ticket, c.at";
-const ENTRIES: &str = "SELECT coalesce(l.number, 9223372036854775807), e.ticket, e.at, t.name, k.key, \
-    e.sequence, e.effective_at, e.label, e.short, e.d0, e.d1, e.d2, e.d3, e.a0, e.a1, e.a2, e.a3 \
-    FROM $s.entry e LEFT JOIN $s.link l ON l.ticket = e.ticket LEFT JOIN $s.counter k ON k.no = e.counter \
-    LEFT JOIN $s.tenant t ON t.no = k.tenant ORDER BY 1, e.ticket, e.at, e.ord";
-const EVENTS: &str = "SELECT coalesce(l.number, 9223372036854775807), e.ticket, e.at, t.name, e.fact, e.subject, e.type, (e.schema::int8 << 8) | e.format, \
-    e.body, e.terms FROM $s.event e LEFT JOIN $s.link l ON l.ticket = e.ticket LEFT JOIN $s.tenant t ON t.no = e.tenant ORDER BY 1, e.ticket, e.at, e.ord";
-const LINKS: &str = "SELECT number, ticket, hash, changes, events, position FROM $s.link ORDER BY number";
-const COUNTERS: &str = "SELECT key, (class::int8 << 8) | status, version, sequence, unit, guards, l0, l1, l2, l3, class, t.name \
-    FROM $s.counter k LEFT JOIN $s.tenant t ON t.no = k.tenant ORDER BY k.tenant, k.key";
-const RECORDS: &str = "SELECT key, version, terms, type, (schema::int8 << 8) | format, body, tenant, t.name \
-    FROM $s.record r LEFT JOIN $s.tenant t ON t.no = r.tenant ORDER BY r.tenant, r.key";
-const TERMS: &str = "SELECT tenant, key, term FROM $s.term ORDER BY tenant, key, term";
-const EVENT_TERMS: &str = "SELECT ticket, ord, tenant, term FROM $s.event_term ORDER BY ticket, ord, tenant, term";
-const TERMS_OF_EVENTS: &str = "SELECT ticket, ord, tenant, terms FROM $s.event ORDER BY ticket, ord";
-
-struct Scan<'a> {
-    session: PgConnection,
-    shared: &'a Shared,
-}
-
-impl Scan<'_> {
-    async fn run(mut self, sink: &mut Sink) -> Result<(), Stop> {
-        self.commits(sink).await?;
-        self.counters(sink).await?;
-        self.records(sink).await?;
-        self.event_terms(sink).await
-    }
-
-    async fn open(&mut self, name: &'static str, text: &str) -> Result<Cursor, Stop> {
-        Cursor::open(&mut self.session, &self.shared.schema, name, text).await
-    }
-
-    async fn commits(&mut self, sink: &mut Sink) -> Result<(), Stop> {
-        let mut changes = self.open("changes", CHANGES).await?;
-        let mut entries = self.open("entries", ENTRIES).await?;
-        let mut events = self.open("events", EVENTS).await?;
-        let mut links = self.open("links", LINKS).await?;
-        while let Some(row) = changes.next(&mut self.session).await? {
-            let place = place_of(&row)?;
-            self.links_before(&mut links, place.0, sink).await?;
-            let (mut of_commit, mut recorded, mut orphans) = (Vec::new(), Vec::new(), Vec::new());
-            let fields = Fields(&row);
-            let head = change(&fields);
-            while let Some((found, row)) = entries.up_to(&mut self.session, &place).await? {
-                let read = entry_of(&Fields(&row), &head);
-                match (read, &head) {
-                    (Ok((tenant, entry)), Ok(Row::Commit { tenant: owner, .. }))
-                        if found == place && tenant == *owner =>
-                    {
-                        of_commit.push(entry);
-                    }
-                    (Ok((tenant, entry)), _) => orphans.push(format!(
-                        "entry {} of counter {} of tenant {tenant}, which belongs to no change of it",
-                        entry.sequence, entry.counter
-                    )),
-                    (Err(damage), _) => orphans.push(format!("entry of change {place:?}: {}", damage.0)),
-                }
-            }
-            while let Some((found, row)) = events.up_to(&mut self.session, &place).await? {
-                match event_of(&Fields(&row)) {
-                    Ok((tenant, event)) if found == place => recorded.push((tenant, event)),
-                    Ok((tenant, event)) => orphans.push(stray_event(&tenant, &event)),
-                    Err(damage) => orphans.push(format!("event of change {place:?}: {}", damage.0)),
-                }
-            }
-            match head {
-                Ok(Row::Commit { tenant, id, stored, .. }) => {
-                    let recorded_at = stored.recorded_at;
-                    let events = recorded
-                        .into_iter()
-                        .map(|(tenant, event)| Recorded { tenant, change: id.clone(), recorded_at, event })
-                        .collect();
-                    sink.put(Row::Commit { tenant, id, stored, entries: of_commit, events }).await?;
-                }
-                Ok(_) => {}
-                Err(damage) => orphans.push(format!("change {place:?}: {}", damage.0)),
-            }
-            for what in orphans {
-                sink.put(Row::Orphan { what }).await?;
-            }
-        }
-        self.links_before(&mut links, UNCHAINED, sink).await?;
-        while let Some(row) = entries.next(&mut self.session).await? {
-            let what = match entry_of(&Fields(&row), &Err(Damage(String::new()))) {
-                Ok((tenant, entry)) => format!(
-                    "entry {} of counter {} of tenant {tenant}, whose change does not exist",
-                    entry.sequence, entry.counter
-                ),
-                Err(damage) => format!("entry: {}", damage.0),
-            };
-            sink.put(Row::Orphan { what }).await?;
-        }
-        while let Some(row) = events.next(&mut self.session).await? {
-            let what = match event_of(&Fields(&row)) {
-                Ok((tenant, event)) => stray_event(&tenant, &event),
-                Err(damage) => format!("event: {}", damage.0),
-            };
-            sink.put(Row::Orphan { what }).await?;
-        }
-        Ok(())
-    }
-
-    /// The links below `number`.
-    async fn links_before(&mut self, links: &mut Cursor, number: i64, sink: &mut Sink) -> Result<(), Stop> {
-        while let Some(row) = links.peek(&mut self.session).await? {
-            let fields = Fields(row);
-            let found = fields.int(0).map_err(|damage| Stop::Failed(damage.of("a link")))?;
-            if found >= number {
-                return Ok(());
-            }
-            let read = || {
-                Ok(Row::Link {
-                    link: Link { number: fields.count(0)?, hash: fields.array(2)? },
-                    changes: fields.count(3)?,
-                    events: fields.count(4)?,
-                    position: Position(fields.count(5)?),
-                })
-            };
-            let row =
-                read().unwrap_or_else(|damage: Damage| Row::Orphan { what: format!("link {found}: {}", damage.0) });
-            links.rows.pop_front();
-            sink.put(row).await?;
-        }
-        Ok(())
-    }
-
-    async fn counters(&mut self, sink: &mut Sink) -> Result<(), Stop> {
-        let mut counters = self.open("counters", COUNTERS).await?;
-        while let Some(row) = counters.next(&mut self.session).await? {
-            let fields = Fields(&row);
-            if let Ok(class) = fields.get::<i32>(10)
-                && self.shared.names.class_spec(class).is_none()
-            {
-                self.shared.names.learn_numbers(&mut self.session, &[], &[class]).await?;
-            }
-            let read = || {
-                let counter = counter(&fields, &self.shared.names, [1, 4, 5, 2, 3, 6])?;
-                Ok(Row::Counter { tenant: tenant(&fields, 11)?, key: fields.key(0)?, counter })
-            };
-            sink.put(read().unwrap_or_else(|damage| orphan("counter", &fields, &damage))).await?;
-        }
-        Ok(())
-    }
-
-    async fn records(&mut self, sink: &mut Sink) -> Result<(), Stop> {
-        let mut records = self.open("records", RECORDS).await?;
-        let mut terms = self.open("terms", TERMS).await?;
-        let place = |row: &PgRow, tenant: usize, key: usize| -> Result<(i32, Vec<u8>), Stop> {
-            let fields = Fields(row);
-            let read = || Ok((fields.get::<i32>(tenant)?, fields.bytes(key)?.to_vec()));
-            read().map_err(|damage: Damage| Stop::Failed(damage.of("an index term")))
-        };
-        while let Some(row) = records.next(&mut self.session).await? {
-            let at = place(&row, 6, 0)?;
-            let mut indexed: Vec<Term> = Vec::new();
-            while let Some(next) = terms.peek(&mut self.session).await? {
-                let of = place(next, 0, 1)?;
-                if of > at {
-                    break;
-                }
-                let term = Fields(next).key(2);
-                terms.rows.pop_front();
-                match term {
-                    Ok(term) if of == at => indexed.push(term),
-                    Ok(term) => sink.put(Row::Orphan { what: format!("index term {term} of no record") }).await?,
-                    Err(damage) => sink.put(Row::Orphan { what: format!("index term: {}", damage.0) }).await?,
-                }
-            }
-            let fields = Fields(&row);
-            let read = || {
-                let record = fields.record([1, 2, 3, 4, 5])?;
-                // In the order of the record, and what the record does not state behind it.
-                let stated = record.terms.iter().filter(|term| indexed.contains(term)).cloned();
-                let unstated = indexed.iter().filter(|term| !record.terms.contains(term)).cloned();
-                let indexed = stated.chain(unstated).collect();
-                Ok(Row::Record { tenant: tenant(&fields, 7)?, key: fields.key(0)?, record, indexed })
-            };
-            sink.put(read().unwrap_or_else(|damage| orphan("record", &fields, &damage))).await?;
-        }
-        while let Some(row) = terms.next(&mut self.session).await? {
-            let what = match Fields(&row).key(2) {
-                Ok(term) => format!("index term {term} of no record"),
-                Err(damage) => format!("index term: {}", damage.0),
-            };
-            sink.put(Row::Orphan { what }).await?;
-        }
-        Ok(())
-    }
-
-    /// Index terms of events against the events: a missing one hides a fact from its statement.
-    async fn event_terms(&mut self, sink: &mut Sink) -> Result<(), Stop> {
-        let mut events = self.open("term_events", TERMS_OF_EVENTS).await?;
-        let mut terms = self.open("event_terms", EVENT_TERMS).await?;
-        while let Some(row) = events.next(&mut self.session).await? {
-            let place = place_of(&row).or_else(|_| event_place(&row))?;
-            let mut indexed: Vec<Term> = Vec::new();
-            let mut orphans = Vec::new();
-            while let Some(next) = terms.peek(&mut self.session).await? {
-                let of = event_place(next)?;
-                if of > place {
-                    break;
-                }
-                let term = Fields(next).key(3);
-                terms.rows.pop_front();
-                match term {
-                    Ok(term) if of == place => indexed.push(term),
-                    Ok(term) => orphans.push(format!("index term {term} of no event")),
-                    Err(damage) => orphans.push(format!("index term: {}", damage.0)),
-                }
-            }
-            // An event that cannot be read has been named already.
-            let stated = Fields(&row).terms(3).unwrap_or_default();
-            let missing = stated.iter().filter(|term| !indexed.contains(term));
-            orphans.extend(missing.map(|term| format!("event {place:?}: its index term {term} is missing")));
-            let unstated = indexed.iter().filter(|term| !stated.contains(term));
-            orphans
-                .extend(unstated.map(|term| format!("index term {term} of event {place:?}, which does not state it")));
-            for what in orphans {
-                sink.put(Row::Orphan { what }).await?;
-            }
-        }
-        while terms.next(&mut self.session).await?.is_some() {
-            sink.put(Row::Orphan { what: "index term of no event".to_owned() }).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Ticket, number and tenant of an event, in the order of its table.
-fn event_place(row: &PgRow) -> Result<Place, Stop> {
-    let fields = Fields(row);
-    let read = || Ok((fields.get::<i64>(0)?, i64::from(fields.get::<i32>(1)?), fields.get::<i32>(2)?));
-    read().map_err(|damage: Damage| Stop::Failed(damage.of("an index term of an event")))
-}
-
-fn tenant(fields: &Fields<'_>, at: usize) -> Result<Tenant, Damage> {
-    if fields.is_null(at) {
-        return Err(Damage("its tenant does not exist".into()));
-    }
-    Tenant::new(fields.text(at)?).map_err(|_| Damage("its tenant has no valid name".into()))
-}
-
-/// A change, without its entries and events.
-fn change(fields: &Fields<'_>) -> Result<Row, Damage> {
-    let stored = fields.passed(12, fields.stored([5, 6, 7, 8, 9, 10, 11])?)?;
-    Ok(Row::Commit { tenant: tenant(fields, 3)?, id: fields.id(4)?, stored, entries: Vec::new(), events: Vec::new() })
-}
-
-fn entry_of(fields: &Fields<'_>, head: &Result<Row, Damage>) -> Result<(Tenant, Entry), Damage> {
-    let (id, time) = match head {
-        Ok(Row::Commit { id, stored, .. }) => (id.clone(), stored.recorded_at),
-        _ => (txn_change::ChangeId::new("unknown").expect("a valid id"), txn_change::Timestamp::MIN),
-    };
-    if fields.is_null(4) {
-        return Err(Damage("its counter does not exist".into()));
-    }
-    Ok((tenant(fields, 3)?, entry(fields, 5, fields.key(4)?, id, time)?))
-}
-
-fn event_of(fields: &Fields<'_>) -> Result<(Tenant, Event), Damage> {
-    let id: Option<FactId> = fields.fact(4)?;
-    Ok((tenant(fields, 3)?, event(fields, id, [5, 6, 7, 8, 9])?))
-}
-
-fn stray_event(tenant: &Tenant, event: &Event) -> String {
-    let name = event.id.as_ref().map_or("without a name", |id| id.as_str());
-    format!("event {name} ({}) of tenant {tenant}, whose change does not exist", event.body.type_name())
-}
-
-fn orphan(what: &str, fields: &Fields<'_>, damage: &Damage) -> Row {
-    let name = fields.key(0).map_or_else(|_| "without a name".to_owned(), |key| key.to_string());
-    Row::Orphan { what: format!("{what} {name}: {}", damage.0) }
 }

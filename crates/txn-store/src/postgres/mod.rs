@@ -437,7 +437,7 @@ impl Store for Postgres {
 #[async_trait]
 impl StoreAdmin for Postgres {
     async fn export(&self) -> Result<Box<dyn Export>, Error> {
-        Ok(Box::new(export::Reading::begin(Arc::clone(&self.shared)).await?))
+        Ok(Box::new(export::begin(Arc::clone(&self.shared)).await?))
     }
 
     async fn health(&self) -> Result<Health, Error> {

@@ -322,7 +322,7 @@ impl Store for Sqlite {
 #[async_trait]
 impl StoreAdmin for Sqlite {
     async fn export(&self) -> Result<Box<dyn Export>, Error> {
-        Ok(Box::new(export::Reading::begin(&self.shared.path).await?))
+        Ok(Box::new(export::begin(&self.shared.path).await?))
     }
 
     async fn health(&self) -> Result<Health, Error> {

@@ -2,5 +2,6 @@
 
 mod chain;
 mod conformance;
+mod export;
 pub(crate) mod server;
 mod several;

@@ -107,6 +107,37 @@ fn when_packets_vanish_calls_end_and_when_they_flow_again_all_is_done() {
     scene.end();
 }
 
+/// Case F53.
+#[test]
+fn an_export_ends_when_its_packets_vanish() {
+    let scene = Scene::new(Workload { seed: 531, changes: 1, workers: 1, ..Workload::default() });
+    let (proxy, store) = scene.through();
+    // More than the server sends at once.
+    for batch in 0..6 {
+        let change = |at: u64| {
+            let id = ChangeId::new(format!("export/{batch}/{at}")).unwrap();
+            Commit { tenant: Workload::tenant(), change: Change::new(id, Fingerprint::of("export", &at)) }
+        };
+        let told = block_on(store.commit((0..200).map(change).collect()));
+        assert!(told.iter().all(|told| matches!(told, Ok(Outcome::Done(_)))));
+    }
+    let mut export = block_on(store.export()).unwrap();
+    assert_eq!(block_on(export.next(10)).unwrap().len(), 10);
+    proxy.hold();
+    let asked = Instant::now();
+    let error = loop {
+        match block_on(export.next(100)) {
+            Ok(rows) => assert!(!rows.is_empty(), "the export came to its end"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(asked.elapsed() < CALL_MAX, "a part ends: {:?}", asked.elapsed());
+    proxy.flow();
+    drop(export);
+    is_alive(&store, &scene.workload, &scene.side);
+}
+
 /// Case F54.
 #[test]
 fn links_that_are_cut_and_restored_at_random_drain_in_the_end() {
