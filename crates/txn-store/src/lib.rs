@@ -5,7 +5,8 @@
 //! passes is `conformance`.
 //!
 //! **Watching it.** `sqlite` and `postgres` speak to the facades of `metrics` and `tracing`, and install nothing. Labels hold the backend and an outcome, never a key, a
-//! tenant or an amount.
+//! tenant or an amount. Each call of [`Store::commit`], [`Store::get`], [`Store::find`] and [`Store::read`] is a span at the level `debug`: `txn_store.commit{backend, changes, outcome}`, `txn_store.get{backend, asks, outcome}`,
+//! `txn_store.find{backend, limit, outcome}`, `txn_store.read{backend, limit, outcome}`.
 //!
 //! | metric | kind | what |
 //! |---|---|---|

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tracing::{Instrument, Span, debug_span, field::Empty};
 use txn_change::Refusal;
 
 use crate::{
@@ -14,17 +15,71 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Observe(pub(crate) &'static str);
 
+/// The word for what became of a change.
+const fn outcome(answer: &Result<Outcome, Error>) -> &'static str {
+    match answer {
+        Ok(Outcome::Done(receipt)) if receipt.replayed => "replayed",
+        Ok(Outcome::Done(_)) => "done",
+        Ok(Outcome::Refused(Refusal::Conflict { .. })) => "conflict",
+        Ok(Outcome::Refused(_)) => "refused",
+        Ok(Outcome::Unknown(_)) => "unknown",
+        Err(_) => "error",
+    }
+}
+
+/// The word for what became of a call with several changes: the one that they share.
+fn outcome_of_all(answers: &[Result<Outcome, Error>]) -> &'static str {
+    let mut outcomes = answers.iter().map(outcome);
+    let first = outcomes.next().unwrap_or("done");
+    if outcomes.all(|outcome| outcome == first) { first } else { "mixed" }
+}
+
+/// Does the work of a call within its span, and says there how it ended. A call that is dropped leaves no outcome. Where nobody listens to the span, this does nothing.
+async fn follow<T>(span: Span, call: impl Future<Output = T>, outcome: impl FnOnce(&T) -> &'static str) -> T {
+    if span.is_disabled() {
+        return call.await;
+    }
+    let answer = call.instrument(span.clone()).await;
+    span.record("outcome", outcome(&answer));
+    answer
+}
+
+const fn done_or_error<T>(answer: &Result<T, Error>) -> &'static str {
+    if answer.is_ok() { "done" } else { "error" }
+}
+
 impl Observe {
+    /// Follows a call of [`Store::commit`](crate::Store::commit).
+    pub(crate) async fn commit(
+        self,
+        changes: usize,
+        call: impl Future<Output = Vec<Result<Outcome, Error>>>,
+    ) -> Vec<Result<Outcome, Error>> {
+        let span = debug_span!("txn_store.commit", backend = self.0, changes, outcome = Empty);
+        follow(span, call, |answers| outcome_of_all(answers)).await
+    }
+
+    /// Follows a call of [`Store::get`](crate::Store::get).
+    pub(crate) async fn get<T>(self, asks: usize, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let span = debug_span!("txn_store.get", backend = self.0, asks, outcome = Empty);
+        follow(span, call, done_or_error).await
+    }
+
+    /// Follows a call of [`Store::find`](crate::Store::find).
+    pub(crate) async fn find<T>(self, limit: usize, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let span = debug_span!("txn_store.find", backend = self.0, limit, outcome = Empty);
+        follow(span, call, done_or_error).await
+    }
+
+    /// Follows a call of [`Store::read`](crate::Store::read).
+    pub(crate) async fn read<T>(self, limit: usize, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let span = debug_span!("txn_store.read", backend = self.0, limit, outcome = Empty);
+        follow(span, call, done_or_error).await
+    }
+
     /// A change was answered, so long after it was handed over. `None`: its committer died with it in hand.
     pub(crate) fn answered(self, answer: Option<&Result<Outcome, Error>>, after: Duration) {
-        let outcome = match answer {
-            Some(Ok(Outcome::Done(receipt))) if receipt.replayed => "replayed",
-            Some(Ok(Outcome::Done(_))) => "done",
-            Some(Ok(Outcome::Refused(Refusal::Conflict { .. }))) => "conflict",
-            Some(Ok(Outcome::Refused(_))) => "refused",
-            Some(Ok(Outcome::Unknown(_))) | None => "unknown",
-            Some(Err(_)) => "error",
-        };
+        let outcome = answer.map_or("unknown", outcome);
         metrics::counter!("txn_store_changes_total", "backend" => self.0, "outcome" => outcome).increment(1);
         metrics::histogram!("txn_store_commit_seconds", "backend" => self.0).record(after);
     }

@@ -290,24 +290,35 @@ impl fmt::Debug for Sqlite {
 #[async_trait]
 impl Store for Sqlite {
     async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Outcome, Error>> {
-        group::commit(&self.shared.jobs, &self.shared.limits, OBSERVE, batch).await
+        let changes = batch.len();
+        OBSERVE.commit(changes, group::commit(&self.shared.jobs, &self.shared.limits, OBSERVE, batch)).await
     }
 
     async fn get(&self, asks: Vec<Ask>) -> Result<Vec<Snapshot>, Error> {
-        self.shared.limits.check_asks(&asks)?;
-        self.ask(asks.len(), |reply| Question::Get { asks, reply }).await
+        let count = asks.len();
+        let call = async {
+            self.shared.limits.check_asks(&asks)?;
+            self.ask(count, |reply| Question::Get { asks, reply }).await
+        };
+        OBSERVE.get(count, call).await
     }
 
     async fn find(&self, tenant: &Tenant, query: &Query, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
-        self.shared.limits.check_page(limit)?;
-        let after = after.map(|cursor| cursor.open(tenant, query)).transpose()?;
-        let (tenant, query) = (tenant.clone(), query.clone());
-        self.ask(1, |reply| Question::Find { tenant, query, after, limit, reply }).await
+        let call = async {
+            self.shared.limits.check_page(limit)?;
+            let after = after.map(|cursor| cursor.open(tenant, query)).transpose()?;
+            let (tenant, query) = (tenant.clone(), query.clone());
+            self.ask(1, |reply| Question::Find { tenant, query, after, limit, reply }).await
+        };
+        OBSERVE.find(limit, call).await
     }
 
     async fn read(&self, after: Position, limit: usize) -> Result<LogPage, Error> {
-        self.shared.limits.check_page(limit)?;
-        self.ask(1, |reply| Question::Read { after, limit, reply }).await
+        let call = async {
+            self.shared.limits.check_page(limit)?;
+            self.ask(1, |reply| Question::Read { after, limit, reply }).await
+        };
+        OBSERVE.read(limit, call).await
     }
 
     async fn watch(&self, after: Position) -> Result<Position, Error> {

@@ -3,14 +3,20 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, OnceLock},
+    task::Poll,
 };
 
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 use pollster::block_on;
-use txn_change::{Body, Change, ChangeId, Event, Fingerprint, Tenant};
-use txn_store::{Commit, StoreLimits, SystemClock};
+use tracing::{
+    Metadata as Callsite, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
+use txn_change::{Body, Change, ChangeId, Event, Fingerprint, Key as RecordKey, Kind, Tenant};
+use txn_store::{Ask, Commit, Position, Query, Range, StoreLimits, SystemClock};
 
 use crate::backends::Home;
 
@@ -110,5 +116,109 @@ fn commits_are_counted_by_outcome_and_nothing_gives_anybody_away() {
             assert_eq!(heard(metric, ""), 1, "{metric} of {}: {told:?}", home.name());
         }
         assert!(told.keys().all(|key| !key.contains("secret")), "{told:?}");
+    }
+}
+
+/// The spans that were opened, each with its fields as text.
+#[derive(Clone, Default)]
+struct Spans(Arc<Mutex<Vec<Said>>>);
+
+/// A span: its name, what it said, how often it was entered and not left, and who has it.
+#[derive(Debug, Clone, Default)]
+struct Said {
+    name: &'static str,
+    fields: BTreeMap<&'static str, String>,
+    entered: usize,
+    inside: usize,
+    handles: usize,
+}
+
+impl Visit for Said {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.fields.insert(field.name(), format!("{value:?}").trim_matches('"').to_owned());
+    }
+}
+
+impl Spans {
+    fn with(&self, id: &Id, change: impl FnOnce(&mut Said)) {
+        change(&mut self.0.lock().unwrap()[id.into_u64() as usize - 1]);
+    }
+}
+
+impl Subscriber for Spans {
+    fn enabled(&self, callsite: &Callsite<'_>) -> bool {
+        callsite.target().starts_with("txn_store")
+    }
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut told = Said { name: span.metadata().name(), handles: 1, ..Said::default() };
+        span.record(&mut told);
+        let mut spans = self.0.lock().unwrap();
+        spans.push(told);
+        Id::from_u64(spans.len() as u64)
+    }
+    fn record(&self, id: &Id, values: &Record<'_>) {
+        self.with(id, |told| values.record(told));
+    }
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, id: &Id) {
+        self.with(id, |told| (told.entered, told.inside) = (told.entered + 1, told.inside + 1));
+    }
+    fn exit(&self, id: &Id) {
+        self.with(id, |told| told.inside -= 1);
+    }
+    fn clone_span(&self, id: &Id) -> Id {
+        self.with(id, |told| told.handles += 1);
+        id.clone()
+    }
+    fn try_close(&self, id: Id) -> bool {
+        self.with(&id, |told| told.handles -= 1);
+        true
+    }
+}
+
+/// Case C60.
+#[test]
+fn each_call_is_a_span_that_says_how_it_ended_and_gives_nobody_away() {
+    for home in Home::all().iter().filter(|home| home.is_durable()) {
+        let store = home.open(Arc::new(SystemClock), StoreLimits::default());
+        let tenant = Tenant::new("very-secret-tenant").unwrap();
+        let secret = RecordKey::of(Kind::new("very-secret-kind").unwrap()).number(424_242).build();
+        let commit = |id: &str, command: &str| {
+            let id = ChangeId::new(format!("very-secret-{id}")).unwrap();
+            let body = Body::raw("very-secret-type", 1, b"{}".to_vec());
+            let change = Change::new(id, Fingerprint::of("op", command)).append(Event::new(body));
+            Commit { tenant: tenant.clone(), change }
+        };
+        let spans = Spans::default();
+        tracing::subscriber::with_default(spans.clone(), || {
+            block_on(store.commit(vec![commit("a", "a")]));
+            block_on(store.commit(vec![commit("a", "a"), commit("a", "b"), commit("b", "b")]));
+            block_on(store.get(vec![Ask::new(tenant.clone()).record(secret.clone())])).unwrap();
+            let query = Query::Records(Range::kind(Kind::new("very-secret-kind").unwrap()));
+            block_on(store.find(&tenant, &query, None, 7)).unwrap();
+            block_on(store.find(&tenant, &query, None, 0)).unwrap_err();
+            block_on(store.read(Position(0), 9)).unwrap();
+            // Dropped before it is answered.
+            block_on(async {
+                let mut call = store.commit(vec![commit("c", "c")]);
+                std::future::poll_fn(|context| Poll::Ready(drop(call.as_mut().poll(context)))).await;
+            });
+        });
+        let told = spans.0.lock().unwrap().clone();
+        let calls: Vec<String> = told.iter().map(|span| format!("{}{:?}", span.name, span.fields)).collect();
+        let backend = home.name();
+        let expected = [
+            format!(r#"txn_store.commit{{"backend": "{backend}", "changes": "1", "outcome": "done"}}"#),
+            format!(r#"txn_store.commit{{"backend": "{backend}", "changes": "3", "outcome": "mixed"}}"#),
+            format!(r#"txn_store.get{{"asks": "1", "backend": "{backend}", "outcome": "done"}}"#),
+            format!(r#"txn_store.find{{"backend": "{backend}", "limit": "7", "outcome": "done"}}"#),
+            format!(r#"txn_store.find{{"backend": "{backend}", "limit": "0", "outcome": "error"}}"#),
+            format!(r#"txn_store.read{{"backend": "{backend}", "limit": "9", "outcome": "done"}}"#),
+        ];
+        assert_eq!(calls[..6], expected);
+        assert!(calls[6].starts_with("txn_store.commit") && calls.len() == 7, "{calls:?}");
+        assert!(told.iter().all(|span| (span.inside, span.handles) == (0, 0) && span.entered > 0), "{told:?}");
+        assert!(!calls.concat().contains("secret") && !calls.concat().contains("424"), "{calls:?}");
     }
 }
