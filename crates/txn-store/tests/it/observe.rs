@@ -202,7 +202,8 @@ fn each_call_is_a_span_that_says_how_it_ended_and_gives_nobody_away() {
             // Dropped before it is answered.
             block_on(async {
                 let mut call = store.commit(vec![commit("c", "c")]);
-                std::future::poll_fn(|context| Poll::Ready(drop(call.as_mut().poll(context)))).await;
+                let polled = std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
+                assert!(polled.is_pending());
             });
         });
         let told = spans.0.lock().unwrap().clone();
