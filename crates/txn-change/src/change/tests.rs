@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits::Limits;
 use crate::{FactId, Kind};
 
 fn change() -> Change {

@@ -71,6 +71,7 @@ impl StoreAdmin for Several {
     }
 }
 
+/// Every place is a schema, with so many stores on it.
 struct InSchemas {
     prefix: String,
     stores: usize,
@@ -93,11 +94,14 @@ impl Backend for InSchemas {
         for _ in 0..self.stores {
             stores.push(server::open_with(&schema, clock.clone(), limits).await?);
         }
-        Ok(Arc::new(Several { stores, next: AtomicUsize::new(0) }))
+        Ok(match self.stores {
+            1 => Arc::new(stores.remove(0)),
+            _ => Arc::new(Several { stores, next: AtomicUsize::new(0) }),
+        })
     }
 }
 
-fn several(stores: usize) -> Harness {
+pub(super) fn several(stores: usize) -> Harness {
     Harness::new(InSchemas { prefix: server::fresh_schema(), stores })
 }
 
