@@ -215,11 +215,3 @@ impl fmt::Debug for Consumer {
         f.debug_struct("Consumer").field("name", &self.name).field("cursor", &self.cursor.value).finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn every_document_that_was_ever_written_is_read_and_written_as_it_was() {
-        txn_fixtures::Fixtures::of(env!("CARGO_MANIFEST_DIR")).keep::<super::Mark>().finish();
-    }
-}

@@ -202,3 +202,12 @@ pub(crate) fn before_the_log(after: Position, tail: Position) -> Error {
     let context = format!("the log begins behind position {}; what follows position {} is gone", tail.0, after.0);
     Error::new(ErrorKind::Purged, context)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_document_that_was_ever_written_is_read_and_written_as_it_was() {
+        let fixtures = txn_fixtures::Fixtures::of(env!("CARGO_MANIFEST_DIR"));
+        fixtures.keep::<super::Mark>().keep::<super::Tail>().finish();
+    }
+}
