@@ -57,7 +57,7 @@ async fn done_at_once(subject: &Subject, change: Change) -> Checked<bool> {
 /// Case F38.
 async fn a_dropped_commit_is_whole_or_nothing(harness: &Harness) -> Checked {
     let subject = harness.fresh().await?;
-    let (scope, mut written) = (scope(&subject), 0);
+    let (scope, mut written) = (scope(&subject), 0u32);
     for is_one in [false, true] {
         let mut drops = Drops::new();
         while !drops.is_over() {
@@ -80,11 +80,11 @@ async fn a_dropped_commit_is_whole_or_nothing(harness: &Harness) -> Checked {
                     !was_there || replayed,
                 )?;
                 holds(format!("{id} is whole when it was asked for again"), seen(&subject, id).await?)?;
-                written += 1;
+                written = written.saturating_add(1);
             }
         }
     }
-    equal("effects", &subject.lanes(&tally("t")?).await?, &[i128::from(written), 0, 0, 0])?;
+    equal("effects", &subject.lanes(&tally("t")?).await?, &[written.into(), 0, 0, 0])?;
     equal("events", &subject.log(7).await?.len(), &usize::try_from(written).unwrap_or_default())
 }
 

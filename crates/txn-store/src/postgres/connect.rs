@@ -1,7 +1,8 @@
 //! Connections: how a session is set up, and what a failure of one means.
 
-use std::{error, fmt, time::Duration};
+use std::{error, fmt, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
+use futures_channel::oneshot;
 use sqlx::{
     ConnectOptions, Connection, PgConnection,
     postgres::{PgConnectOptions, PgDatabaseError},
@@ -75,6 +76,16 @@ pub(super) async fn within<T>(wait: Duration, answer: impl Future<Output = sqlx:
             format!("no answer within {wait:?}"),
         ))),
     }
+}
+
+/// Works as long as somebody waits for the reply; gives nothing when the caller has gone. A session that was in the middle of something is closed then, and the server rolls back.
+pub(super) async fn while_wanted<T, R>(reply: &mut oneshot::Sender<R>, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| match reply.poll_canceled(context) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => work.as_mut().poll(context).map(Some),
+    })
+    .await
 }
 
 /// The SQLSTATE, if the server gave one.

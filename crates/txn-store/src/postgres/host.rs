@@ -273,6 +273,7 @@ async fn give_numbers(shared: &Arc<Shared>, tenant: &Tenant, change: &Change) ->
     }
     let (own, tenant) = (Arc::clone(shared), tenant.clone());
     let numbering = shared.runtime.spawn(async move {
+        let _leave = own.errand().await?;
         let mut session = connect(&own.session, own.waits).await?;
         let classes: Vec<&Arc<Class>> = classes.iter().collect();
         let tenants = [&tenant];

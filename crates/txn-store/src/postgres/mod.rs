@@ -10,7 +10,7 @@
 //!
 //! **Time** is the server's, so that processes with wrong clocks agree; it does not go back from one commit to those that build on it.
 //!
-//! **Cancellation.** Callers wait on channels; sessions belong to the store's own tasks. A call that is dropped leaves nothing behind, at whatever point.
+//! **Cancellation.** Callers wait on channels; sessions belong to the store's own tasks. A call that is dropped leaves nothing behind, at whatever point. An erasing or an export whose call is dropped ends with it.
 //!
 //! **Hosts** may write rows of their own into the same database, and commit them together with a change: [`Postgres::commit_in`].
 //!
@@ -53,7 +53,10 @@ use futures_channel::oneshot;
 #[doc(no_inline)]
 pub use sqlx;
 use sqlx::postgres::PgConnectOptions;
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, SemaphorePermit},
+};
 use txn_change::{Link, Tenant, Timestamp};
 
 use crate::{
@@ -72,7 +75,7 @@ use crate::{
 };
 
 use committer::Committer;
-use connect::Waits;
+use connect::{Waits, while_wanted};
 use load::Patience;
 use names::Names;
 use reader::Question;
@@ -129,7 +132,8 @@ impl Options {
         self
     }
 
-    /// How many sessions read: 1 to 64; 2 when nothing is said. Beside them a store keeps up to four: two that commit, one that chains, one that listens.
+    /// How many sessions read: 1 to 64; 2 when nothing is said. Beside them a store keeps up to four: two that commit, one that chains, one that listens. An export has one
+    /// more as long as it is read, and for what is erased, and for what a host names first, there are up to two more meanwhile.
     #[must_use]
     pub fn readers(mut self, readers: usize) -> Self {
         self.readers = readers.clamp(1, 64);
@@ -204,11 +208,16 @@ struct Shared {
     put_off: Queue<Waiting>,
     questions: Queue<Question>,
     sequencer: sequencer::Signal,
+    /// Leave to open a session for an erasing, or for numbers.
+    errands: Semaphore,
 }
 
 /// How long the patient committer waits for a lock: more than `deadlock_timeout`, which is a second unless an operator says otherwise. With less, hosts that lock our rows in each other's way would
 /// be in ours for ever, since the server ends none of them before.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Sessions for erasings, and for the numbers of hosts' tenants and classes, at most.
+const ERRANDS_MAX: u32 = 2;
 
 const OBSERVE: Observe = Observe("postgres");
 
@@ -228,6 +237,11 @@ impl Shared {
         }
         drop(known);
         self.head.advance(position);
+    }
+
+    /// Waits for leave to open a session beside those that are always there.
+    async fn errand(&self) -> Result<SemaphorePermit<'_>, Error> {
+        self.errands.acquire().await.map_err(|_| Error::new(ErrorKind::Closed, "the store is closed"))
     }
 
     fn close(&self, why: &'static str) {
@@ -325,6 +339,7 @@ impl Postgres {
             put_off: Queue::new("changes", usize::MAX),
             questions: Queue::new("asks and pages", options.limits.queue_max),
             sequencer: sequencer::Signal::default(),
+            errands: Semaphore::new(ERRANDS_MAX as usize),
         });
         let mut sequencer = sequencer::Sequencer::new(Arc::clone(&shared), first);
         // The end of the chain is known before the first call.
@@ -351,7 +366,7 @@ impl Postgres {
         answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the reader ended")))
     }
 
-    /// Does something in a task of its own, so that a call which is dropped leaves no transaction behind.
+    /// Does something on a session and in a task of its own, which ends with the call: one that is dropped leaves no transaction behind.
     async fn apart<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
         &self,
         doing: &'static str,
@@ -361,10 +376,16 @@ impl Postgres {
             return Err(closed);
         }
         let shared = Arc::clone(&self.shared);
-        let (reply, answer) = oneshot::channel();
+        let (mut reply, answer) = oneshot::channel();
         let run = async move {
             let answer_max = shared.waits.answer_max;
-            let done = tokio::time::timeout(answer_max, work(shared)).await;
+            let own = Arc::clone(&shared);
+            let done = async {
+                let _leave = own.errand().await?;
+                work(shared).await
+            };
+            let done = tokio::time::timeout(answer_max, done);
+            let Some(done) = while_wanted(&mut reply, done).await else { return };
             let late = |_| Err(Error::new(ErrorKind::Unavailable, format!("{doing} took longer than {answer_max:?}")));
             // Nobody may be waiting any more.
             drop(reply.send(done.unwrap_or_else(late)));
@@ -380,6 +401,8 @@ impl Postgres {
             // A panic has been answered where it happened.
             let _ = task.await;
         }
+        // All of it is free when nothing runs that a dropped call has begun.
+        let _all = self.shared.errands.acquire_many(ERRANDS_MAX).await;
     }
 }
 

@@ -2,25 +2,47 @@
 
 use std::{path::Path, thread};
 
+use async_trait::async_trait;
 use futures_channel::oneshot;
 use rusqlite::Connection;
 
-use super::{open, rows::failed, scan, sql};
+use super::{
+    Shared,
+    errands::{Held, Running},
+    open,
+    rows::failed,
+    scan, sql,
+};
 use crate::{
-    admin::Row,
+    admin::{Export, Row},
     error::{Error, ErrorKind},
     reading::{self, Parts, Reading},
 };
 
 pub(super) use crate::reading::Stop;
 
+/// A reading that somebody holds.
+struct Holding {
+    reading: Reading,
+    _held: Held,
+}
+
+#[async_trait]
+impl Export for Holding {
+    async fn next(&mut self, max: usize) -> Result<Vec<Row>, Error> {
+        self.reading.next(max).await
+    }
+}
+
 /// Opens the transaction: the rows are those of now.
-pub(super) async fn begin(path: &Path) -> Result<Reading, Error> {
+pub(super) async fn begin(shared: &Shared) -> Result<impl Export + use<>, Error> {
     let (begun, is_begun) = oneshot::channel();
     let (reading, parts) = Reading::new();
-    let path = path.to_owned();
+    let path = shared.path.clone();
+    let (held, running) = (Held::of(&shared.errands), Running::of(&shared.errands));
     let named = thread::Builder::new().name("txn-sqlite-export".into());
     let run = move || {
+        let _running = running.here();
         let connection = match snapshot(&path) {
             Ok(connection) => connection,
             Err(error) => return drop(begun.send(Err(error))),
@@ -33,7 +55,7 @@ pub(super) async fn begin(path: &Path) -> Result<Reading, Error> {
     };
     named.spawn(run).map_err(|error| Error::new(ErrorKind::Unavailable, "starting a thread").because(error))?;
     is_begun.await.unwrap_or_else(|_| Err(reading::ended()))?;
-    Ok(reading)
+    Ok(Holding { reading, _held: held })
 }
 
 fn snapshot(path: &Path) -> Result<Connection, Error> {

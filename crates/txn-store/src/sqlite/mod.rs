@@ -18,6 +18,7 @@
 //! *Not* here: several processes on one file, network file systems, encryption.
 
 mod erase;
+mod errands;
 mod export;
 mod find;
 mod host;
@@ -64,6 +65,7 @@ use crate::{
     watch::Head,
 };
 
+use errands::{Errands, Running};
 use reader::Question;
 
 /// How durable a commit is when it is acknowledged.
@@ -151,7 +153,7 @@ impl fmt::Debug for Options {
     }
 }
 
-/// A store in one SQLite file. See the [module](self) for what it promises. Dropping it waits for the group in flight, and closes it.
+/// A store in one SQLite file. See the [module](self) for what it promises. Dropping it waits for the group in flight and for what calls that were dropped have begun, and closes it.
 ///
 /// ```
 /// use txn_store::{sqlite::Sqlite, StoreAdmin};
@@ -177,6 +179,7 @@ struct Shared {
     questions: Queue<Question>,
     durability: Durability,
     hosts: host::Hosts,
+    errands: Arc<Errands>,
     #[cfg(test)]
     faults: tests::Faults,
 }
@@ -219,6 +222,7 @@ impl Sqlite {
             questions: Queue::new("asks and pages", options.limits.queue_max),
             durability: options.durability,
             hosts: host::Hosts::default(),
+            errands: Arc::default(),
             #[cfg(test)]
             faults: tests::Faults::default(),
         });
@@ -258,8 +262,16 @@ impl Sqlite {
         }
         let (reply, answer) = oneshot::channel();
         let (path, durability) = (self.shared.path.clone(), self.shared.durability);
-        // Nobody may be waiting any more.
-        let run = move || drop(reply.send(open::host_connection(&path, durability).and_then(|mut own| work(&mut own))));
+        let running = Running::of(&self.shared.errands);
+        let run = move || {
+            let _running = running.here();
+            if reply.is_canceled() {
+                return;
+            }
+            let done = open::host_connection(&path, durability).and_then(|mut own| work(&mut own));
+            // Nobody may be waiting any more.
+            drop(reply.send(done));
+        };
         let named = thread::Builder::new().name("txn-sqlite-apart".into());
         named.spawn(run).map_err(|error| Error::new(ErrorKind::Unavailable, "starting a thread").because(error))?;
         answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, format!("{doing} ended"))))
@@ -268,16 +280,20 @@ impl Sqlite {
 
 impl Drop for Sqlite {
     fn drop(&mut self) {
-        self.shared.jobs.close("the store is closed");
+        // The writer last: whose connection is the last to close can empty the write-ahead log, and only the writer's may write.
+        self.shared.errands.wait();
         self.shared.questions.close("the store is closed");
-        // Readers first: the last connection to close is the one that can empty the write-ahead log.
-        for thread in self.readers.drain(..).chain(self.writer.take()) {
-            // A waker may drop the last handle on one of these threads, which cannot wait for itself.
-            if thread.thread().id() != thread::current().id() {
-                // A panic has been answered where it happened.
-                let _ = thread.join();
-            }
-        }
+        self.readers.drain(..).for_each(join);
+        self.shared.jobs.close("the store is closed");
+        self.writer.take().into_iter().for_each(join);
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    // A waker may drop the last handle on one of these threads, which cannot wait for itself.
+    if thread.thread().id() != thread::current().id() {
+        // A panic has been answered where it happened.
+        let _ = thread.join();
     }
 }
 
@@ -333,7 +349,7 @@ impl Store for Sqlite {
 #[async_trait]
 impl StoreAdmin for Sqlite {
     async fn export(&self) -> Result<Box<dyn Export>, Error> {
-        Ok(Box::new(export::begin(&self.shared.path).await?))
+        Ok(Box::new(export::begin(&self.shared).await?))
     }
 
     async fn health(&self) -> Result<Health, Error> {

@@ -1,14 +1,15 @@
 //! What is SQLite's own: its file, its lock, its threads, and what becomes of the store when one of them is hurt.
 
+#[cfg(feature = "conformance")]
+mod dropped;
 mod stored;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    pin::pin,
     process::Command,
     sync::{Arc, Condvar, Mutex},
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     thread,
     time::Duration,
 };
@@ -245,54 +246,6 @@ fn a_store_that_was_closed_is_one_file() {
     assert!(!beside(&path, "-wal").exists());
     let copy = killed(&path, folder.path(), &[""]);
     assert_eq!(parts(&Sqlite::open(&copy).unwrap(), "a"), 3);
-}
-
-/// Polls at most `times` times, waiting a little between, and drops the future.
-fn poll_and_drop<T>(times: usize, future: impl Future<Output = T>) {
-    let mut future = pin!(future);
-    for _ in 0..times {
-        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(_) => return,
-            Poll::Pending => thread::sleep(Duration::from_micros(200)),
-        }
-    }
-}
-
-/// Case F38.
-#[test]
-fn any_call_may_be_dropped_after_any_poll() {
-    let (_folder, path) = place();
-    let store = Sqlite::open(&path).unwrap();
-    let query = Query::Records(Range::kind(Kind::new(NOTE).unwrap()));
-    for times in 0..24 {
-        let id = |nth| format!("{times}-{nth}");
-        poll_and_drop(times, store.commit((0..3).map(|nth| commit_of(whole(&id(nth)))).collect()));
-        poll_and_drop(times, store.get(vec![Ask::new(Tenant::default()).record(key(NOTE, &id(0)))]));
-        poll_and_drop(times, store.find(&Tenant::default(), &query, None, 10));
-        poll_and_drop(times, store.read(Position(0), 10));
-        poll_and_drop(times, store.watch(Position(u64::MAX - 1)));
-        poll_and_drop(times, store.health());
-        poll_and_drop(times, store.export());
-        let mut begun = block_on(store.export()).unwrap();
-        poll_and_drop(times, begun.next(1));
-        drop(begun);
-        for nth in 0..3 {
-            assert!([0, 3].contains(&parts(&store, &id(nth))), "{} is half there", id(nth));
-            done(&store, whole(&id(nth)));
-        }
-    }
-    let all = find(&store, &Query::Entries(key(TALLY, "all"))).unwrap();
-    assert_eq!(all.len(), 72);
-    // Exports end on threads of their own, a moment after they are dropped.
-    for _ in 0..100 {
-        let reader = rusqlite::Connection::open(&path).unwrap();
-        let busy = reader.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)).unwrap();
-        if busy == 0 {
-            return;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    panic!("a dropped call has left a transaction open");
 }
 
 /// Case F40.

@@ -2,6 +2,7 @@
 
 mod chain;
 mod conformance;
+mod dropped;
 mod export;
 pub(crate) mod server;
 mod several;
