@@ -9,8 +9,9 @@ use txn_change::{Change, Class, Refusal, Stored, Tenant, Timestamp, Verdict, eva
 
 use super::{
     OBSERVE, Shared,
-    connect::{connect, failed, is_in_the_way, is_lock_wait, is_session_sound, is_too_slow, within},
+    connect::{Session, failed, is_in_the_way, is_lock_wait, is_session_sound, is_too_slow, within},
     load::{Facts, Loaded, Patience, Unloaded, load},
+    names::Names,
     settle::{Settled, settle},
     write::{Collision, Written},
 };
@@ -58,7 +59,7 @@ enum Ended {
 pub(super) struct Committer {
     shared: Arc<Shared>,
     patience: Patience,
-    session: Option<PgConnection>,
+    session: Option<Session>,
 }
 
 impl Committer {
@@ -242,13 +243,14 @@ impl Committer {
     async fn attempt(&mut self, group: &[Member], again: u32) -> Ended {
         let mut session = match self.session.take() {
             Some(session) => session,
-            None => match connect(self.options(), self.shared.waits).await {
+            None => match Session::open(&self.shared, self.options()).await {
                 Ok(session) => session,
                 Err(error) => return Ended::Unavailable(error),
             },
         };
         let facts = if again == 0 { Facts::Presumed } else { Facts::LookedFor };
-        let mut attempt = Attempt { shared: &self.shared, patience: self.patience, facts, session: &mut session };
+        let Session { connection, names } = &mut session;
+        let mut attempt = Attempt { shared: &self.shared, patience: self.patience, facts, session: connection, names };
         match attempt.run(group).await {
             Ok(ended) => {
                 self.session = Some(session);
@@ -262,7 +264,9 @@ impl Committer {
                 let (was_in_the_way, was_held) = (is_in_the_way(&error), is_lock_wait(&error));
                 let was_too_slow = is_too_slow(&error);
                 if is_sound
-                    && within(self.shared.waits.answer_max, raw_sql("ROLLBACK").execute(&mut session)).await.is_ok()
+                    && within(self.shared.waits.answer_max, raw_sql("ROLLBACK").execute(&mut session.connection))
+                        .await
+                        .is_ok()
                 {
                     self.session = Some(session);
                 }
@@ -276,7 +280,10 @@ impl Committer {
                 }
             }
             Err(Broken::Damaged(error)) => {
-                if within(self.shared.waits.answer_max, raw_sql("ROLLBACK").execute(&mut session)).await.is_ok() {
+                if within(self.shared.waits.answer_max, raw_sql("ROLLBACK").execute(&mut session.connection))
+                    .await
+                    .is_ok()
+                {
                     self.session = Some(session);
                 }
                 Ended::Failed(error)
@@ -315,6 +322,7 @@ struct Attempt<'a> {
     patience: Patience,
     facts: Facts,
     session: &'a mut PgConnection,
+    names: &'a Names,
 }
 
 impl Attempt<'_> {
@@ -327,7 +335,7 @@ impl Attempt<'_> {
         within(waits.answer_max, raw_sql("BEGIN").execute(&mut *self.session))
             .await
             .map_err(before("beginning a commit"))?;
-        let names = &self.shared.names;
+        let names = self.names;
         let loading = load(self.session, &self.shared.schema, names, &changes, self.patience, self.facts);
         let mut loaded = match tokio::time::timeout(waits.answer_max, loading).await {
             Ok(Ok(loaded)) => loaded,
@@ -376,7 +384,8 @@ impl Attempt<'_> {
 
     /// Gives numbers to the tenants and classes of these changes that have none.
     async fn name(&mut self, changes: &[(&Tenant, &Change)]) -> sqlx::Result<()> {
-        let names = &self.shared.names;
+        let names = self.names;
+        names.trim();
         let tenants: Vec<&Tenant> =
             changes.iter().map(|(tenant, _)| *tenant).filter(|tenant| names.tenant(tenant).is_none()).collect();
         let openings = changes.iter().flat_map(|(_, change)| {

@@ -9,6 +9,7 @@ use sqlx::{
     query,
 };
 
+use super::{Shared, names::Names};
 use crate::error::{Error, ErrorKind};
 
 /// How long things may take.
@@ -65,6 +66,20 @@ pub(super) async fn connect(options: &PgConnectOptions, waits: Waits) -> Result<
 /// What a session is told that only newer servers know: version 17 can end a transaction by its age, which a role or a database may have set.
 fn of_version(version: Option<u32>) -> Option<&'static str> {
     version.is_some_and(|version| version >= 170_000).then_some("SET transaction_timeout = 0")
+}
+
+/// A session, and the numbers of tenants and classes as it has read them. No session lives through a failover, and a standby may have lost the newest names and given their numbers to others: what was learnt on one is never used on
+/// the next.
+pub(super) struct Session {
+    pub(super) connection: PgConnection,
+    pub(super) names: Names,
+}
+
+impl Session {
+    pub(super) async fn open(shared: &Shared, options: &PgConnectOptions) -> Result<Self, Error> {
+        let connection = connect(options, shared.waits).await?;
+        Ok(Self { connection, names: Names::new(&shared.schema) })
+    }
 }
 
 /// Waits for an answer no longer than this.

@@ -5,7 +5,7 @@ use txn_change::{Body, Format, Tenant};
 
 use super::{
     Shared,
-    connect::{connect, failed},
+    connect::{Session, failed},
     values::{Damage, Fields},
 };
 use crate::{admin::Erase, error::Error};
@@ -14,9 +14,9 @@ use crate::{admin::Erase, error::Error};
 pub(super) async fn erase(shared: &Shared, tenant: &Tenant, what: &[Erase]) -> Result<u64, Error> {
     Erase::check(what)?;
     let doing = failed("erasing");
-    let mut session = connect(&shared.session, shared.waits).await?;
-    shared.names.learn_tenants(&mut session, &[tenant]).await.map_err(&doing)?;
-    let Some(number) = shared.names.tenant(tenant) else { return Ok(0) };
+    let Session { connection: mut session, names } = Session::open(shared, &shared.session).await?;
+    names.learn_tenants(&mut session, &[tenant]).await.map_err(&doing)?;
+    let Some(number) = names.tenant(tenant) else { return Ok(0) };
     let mut transaction = session.begin().await.map_err(&doing)?;
     let mut erasing = Erasing { session: &mut transaction, schema: &shared.schema, tenant: number, count: 0 };
     for erase in what {

@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use super::{
     Shared,
     connect::{Waits, connect, failed, millis, within},
+    names::Names,
 };
 use crate::{
     admin::{Export, Row},
@@ -59,7 +60,7 @@ pub(super) async fn begin(shared: Arc<Shared>) -> Result<impl Export, Error> {
             Err(error) => drop(begun.send(Err(error))),
             Ok(session) if begun.send(Ok(())).is_ok() => {
                 let mut sink = Sink { parts, wait_max: shared.waits.answer_max.saturating_mul(ASKS) };
-                let ended = Scan { session, shared: &shared }.run(&mut sink).await;
+                let ended = Scan { session, names: Names::new(&shared.schema), shared: &shared }.run(&mut sink).await;
                 sink.finish(ended).await;
             }
             Ok(_) => {}

@@ -9,8 +9,10 @@ use txn_change::{ChangeId, Entry, Key, Label, Tenant};
 
 use super::{
     Shared,
+    connect::Session,
     get::event,
     load::counter,
+    names::Names,
     reader::Unread,
     values::{Damage, Fields},
 };
@@ -27,19 +29,22 @@ type Placed = (Vec<u8>, Found);
 
 /// The page of at most `limit` rows behind a place.
 pub(super) async fn page(
-    session: &mut PgConnection,
+    session: &mut Session,
     shared: &Shared,
     tenant: &Tenant,
     query: &Query,
     after: Option<&[u8]>,
     limit: usize,
 ) -> Result<Page, Unread> {
-    shared.names.learn_tenants(session, &[tenant]).await.map_err(Unread::sql("finding rows"))?;
-    let Some(number) = shared.names.tenant(tenant) else {
+    let Session { connection: session, names } = session;
+    let names: &Names = names;
+    names.trim();
+    names.learn_tenants(session, &[tenant]).await.map_err(Unread::sql("finding rows"))?;
+    let Some(number) = names.tenant(tenant) else {
         return Ok(Page { items: Vec::new(), next: None });
     };
     let one_more = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
-    let mut finder = Finder { session, shared, tenant, number, limit: one_more };
+    let mut finder = Finder { session, names, shared, tenant, number, limit: one_more };
     let mut rows = match query {
         Query::Records(range) => finder.records(range, after).await?,
         Query::RecordsByTerm(range) => finder.records_by_term(range, after).await?,
@@ -56,6 +61,7 @@ pub(super) async fn page(
 
 struct Finder<'a> {
     session: &'a mut PgConnection,
+    names: &'a Names,
     shared: &'a Shared,
     tenant: &'a Tenant,
     number: i32,
@@ -101,14 +107,14 @@ impl Finder<'_> {
         let query = sqlx::query(text).bind(self.number).bind(start(range, after)).bind(end(range)).bind(self.limit);
         let rows = query.fetch_all(&mut *self.session).await.map_err(Unread::sql("finding rows"))?;
         let classes = rows.iter().filter_map(|row| Fields(row).get::<i32>(10).ok());
-        let unknown: Vec<i32> = classes.filter(|no| self.shared.names.class_spec(*no).is_none()).collect();
-        let learning = self.shared.names.learn_numbers(self.session, &[], &unknown);
+        let unknown: Vec<i32> = classes.filter(|no| self.names.class_spec(*no).is_none()).collect();
+        let learning = self.names.learn_numbers(self.session, &[], &unknown);
         learning.await.map_err(Unread::sql("finding rows"))?;
         let read = |row: &PgRow| -> Result<Placed, Error> {
             let fields = Fields(row);
             let read = || {
                 let key = fields.key(0)?;
-                let found = counter(&fields, &self.shared.names, [1, 4, 5, 2, 3, 6])?;
+                let found = counter(&fields, &self.names, [1, 4, 5, 2, 3, 6])?;
                 Ok((key.as_bytes().to_vec(), Found::Counter(key, found)))
             };
             read().map_err(|d: Damage| d.of(format_args!("counter {} of tenant {}", name(row), self.tenant)))

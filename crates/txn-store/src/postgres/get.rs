@@ -1,12 +1,13 @@
 //! Snapshots: everything that many asks want, read by one statement, and so true together.
 
-use sqlx::PgConnection;
 use txn_change::{Counter, Event, FactId, Key, Record, Stored, Tenant, Timestamp};
 
 use super::{
     Shared,
+    connect::Session,
     keys::{Keys, unnest},
     load::counter,
+    names::Names,
     reader::Unread,
     statement::Statement,
     values::{Damage, Fields},
@@ -34,26 +35,24 @@ struct Asked<'a> {
 }
 
 /// Reads one snapshot per ask, in order.
-pub(super) async fn snapshots(
-    session: &mut PgConnection,
-    shared: &Shared,
-    asks: &[&Ask],
-) -> Result<Vec<Snapshot>, Unread> {
+pub(super) async fn snapshots(session: &mut Session, shared: &Shared, asks: &[&Ask]) -> Result<Vec<Snapshot>, Unread> {
     let sql = Unread::sql("reading");
+    let Session { connection: session, names } = session;
+    names.trim();
     let mut tenants: Vec<&Tenant> = asks.iter().map(|ask| &ask.tenant).collect();
     tenants.sort_unstable();
     tenants.dedup();
-    shared.names.learn_tenants(session, &tenants).await.map_err(&sql)?;
-    let asked = Asked::of(shared, asks);
+    names.learn_tenants(session, &tenants).await.map_err(&sql)?;
+    let asked = Asked::of(names, asks);
     let rows = asked.statement(&shared.schema).query().fetch_all(&mut *session).await.map_err(&sql)?;
     let unknown = rows.iter().filter_map(|row| {
         let fields = Fields(row);
         let is_counter = fields.get::<i16>(0).ok()? == kind::COUNTER;
         let class = i32::try_from(fields.int(2).ok()? >> 8).ok()?;
-        (is_counter && shared.names.class_spec(class).is_none()).then_some(class)
+        (is_counter && names.class_spec(class).is_none()).then_some(class)
     });
     let unknown: Vec<i32> = unknown.collect();
-    shared.names.learn_numbers(session, &[], &unknown).await.map_err(&sql)?;
+    names.learn_numbers(session, &[], &unknown).await.map_err(&sql)?;
     let mut snapshots: Vec<Snapshot> = asks.iter().map(|ask| empty(ask)).collect();
     let mut now = Timestamp::MIN;
     for row in &rows {
@@ -64,7 +63,7 @@ pub(super) async fn snapshots(
             let (clock, last) = read().map_err(|damage: Damage| damage.of("the time"))?;
             now = shared.time.now(clock, last)?;
         } else {
-            asked.read(kind, &fields, shared, &mut snapshots)?;
+            asked.read(kind, &fields, names, &mut snapshots)?;
         }
     }
     snapshots.iter_mut().for_each(|snapshot| snapshot.now = now);
@@ -84,12 +83,12 @@ fn empty(ask: &Ask) -> Snapshot {
 const COLUMNS: &str = "kind, i, a, b, c, t, u, x, y, z, l0, l1, l2, l3";
 
 impl<'a> Asked<'a> {
-    fn of(shared: &Shared, asks: &[&'a Ask]) -> Self {
+    fn of(names: &Names, asks: &[&'a Ask]) -> Self {
         // Of a tenant without a number nothing is stored.
         let known: Vec<(usize, i32, &'a Ask)> = asks
             .iter()
             .enumerate()
-            .filter_map(|(index, ask)| Some((index, shared.names.tenant(&ask.tenant)?, *ask)))
+            .filter_map(|(index, ask)| Some((index, names.tenant(&ask.tenant)?, *ask)))
             .collect();
         fn keys<'a, K: ?Sized>(
             known: &[(usize, i32, &'a Ask)],
@@ -161,7 +160,7 @@ impl<'a> Asked<'a> {
         s
     }
 
-    fn read(&self, kind: i16, fields: &Fields<'_>, shared: &Shared, into: &mut [Snapshot]) -> Result<(), Error> {
+    fn read(&self, kind: i16, fields: &Fields<'_>, names: &Names, into: &mut [Snapshot]) -> Result<(), Error> {
         let lost = |damage: Damage| damage.of("a row that was read");
         let nth = fields.int(1).map_err(lost)?;
         let place = |places: &[(usize, usize)]| {
@@ -187,7 +186,7 @@ impl<'a> Asked<'a> {
             }
             kind::COUNTER => {
                 let (tenant, key) = self.counters.0.at(nth).map_err(lost)?;
-                let read = counter(fields, &shared.names, [2, 5, 6, 3, 4, 10]);
+                let read = counter(fields, names, [2, 5, 6, 3, 4, 10]);
                 let read: Counter =
                     read.map_err(|d| d.of(format_args!("counter {} of tenant {tenant}", shown(key))))?;
                 let (index, place) = place(&self.counters.1)?;

@@ -15,6 +15,7 @@ use super::{
     OBSERVE, Postgres, Shared,
     connect::{connect, failed, is_in_the_way, state, within},
     load::{Facts, Patience, Unloaded, load},
+    names::Names,
     write::{Collision, Vacant, Written},
 };
 use crate::{
@@ -80,7 +81,6 @@ impl Postgres {
         if let Some(refusal) = refuse(change, &self.shared.limits.change) {
             return Ok(Tentative::Refused(refusal));
         }
-        give_numbers(&self.shared, tenant, change).await?;
         for _ in 0..=AGAIN_MAX {
             let mut attempt = Attempt::begin(&self.shared, tx).await?;
             match attempt.run(tenant, change).await {
@@ -133,12 +133,16 @@ const SETTINGS: [(&str, &str); 5] = [
     ("jit", "off"),
 ];
 
-/// A question whose answer is the statement that sets everything as it is now; the server quotes the values.
+/// What tells a session from every other, also on another server.
+const SESSION: &str = "(SELECT concat(a.pid, ' ', extract(epoch FROM a.backend_start)) \
+    FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a)";
+
+/// A question whose answer is the statement that sets everything as it is now; the server quotes the values. And which session this is.
 fn restoring() -> String {
     let names = || ["lock_timeout"].into_iter().chain(SETTINGS.map(|(name, _)| name));
     let set: Vec<String> = names().map(|name| format!("set_config(''{name}'', %L, true)")).collect();
     let now: Vec<String> = names().map(|name| format!("current_setting('{name}')")).collect();
-    format!("SELECT format('SELECT {}', {})", set.join(", "), now.join(", "))
+    format!("SELECT format('SELECT {}', {}), {SESSION}", set.join(", "), now.join(", "))
 }
 
 /// What an attempt came to.
@@ -152,23 +156,29 @@ enum Tried {
 
 /// One attempt at a change, behind a savepoint.
 struct Attempt<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     tx: &'a mut PgConnection,
+    names: Arc<Names>,
     restore: String,
 }
 
 impl<'a> Attempt<'a> {
-    async fn begin(shared: &'a Shared, tx: &'a mut PgConnection) -> Result<Self, Error> {
+    async fn begin(shared: &'a Arc<Shared>, tx: &'a mut PgConnection) -> Result<Self, Error> {
         // Set behind the savepoint, so that undoing it brings the host's settings back.
         let text = format!("SAVEPOINT txn_commit_in; {}; {}", restoring(), settings(shared));
         let rows = raw_sql(AssertSqlSafe(text)).fetch_all(&mut *tx).await.map_err(said("beginning a change"))?;
-        let restore = rows.first().ok_or(sqlx::Error::RowNotFound).and_then(|row| row.try_get(0));
-        let restore = restore.map_err(said("reading the host's settings"))?;
-        Ok(Self { shared, tx, restore })
+        let read = |row: &sqlx::postgres::PgRow| Ok((row.try_get(0)?, row.try_get(1)?));
+        let read = rows.first().ok_or(sqlx::Error::RowNotFound).and_then(read);
+        let (restore, session) = read.map_err(said("reading the host's settings"))?;
+        let names = shared.hosts.names(session, &shared.schema);
+        names.trim();
+        Ok(Self { shared, tx, names, restore })
     }
 
     async fn run(&mut self, tenant: &Tenant, change: &Change) -> Result<Tried, Error> {
-        let Shared { schema, names, time, .. } = self.shared;
+        give_numbers(self.shared, &self.names, tenant, change).await?;
+        let Shared { schema, time, .. } = &**self.shared;
+        let names = &*self.names;
         let loading = load(self.tx, schema, names, &[(tenant, change)], Patience::Patient, Facts::LookedFor).await;
         let mut loaded = loading.map_err(|unloaded| match unloaded {
             Unloaded::Sql(error) => said("loading rows")(error),
@@ -261,23 +271,23 @@ fn said(doing: &'static str) -> impl Fn(sqlx::Error) -> Error {
     }
 }
 
-/// Gives numbers to the tenant and the classes of a change that have none, over a session of the store's own: the names are remembered by the process, and must not be those of a transaction that is
+/// Gives numbers to the tenant and the classes of a change that have none, over a session of the store's own: the names are remembered, and must not be those of a transaction that is
 /// rolled back.
-async fn give_numbers(shared: &Arc<Shared>, tenant: &Tenant, change: &Change) -> Result<(), Error> {
+async fn give_numbers(shared: &Arc<Shared>, names: &Arc<Names>, tenant: &Tenant, change: &Change) -> Result<(), Error> {
     let opened = change.open.iter().map(|open| &open.opening);
     let openings = opened.chain(change.add.iter().filter_map(|add| add.or_open.as_ref()));
-    let unknown = openings.map(|opening| &opening.class).filter(|class| shared.names.class(class).is_none());
+    let unknown = openings.map(|opening| &opening.class).filter(|class| names.class(class).is_none());
     let classes: Vec<Arc<Class>> = unknown.cloned().collect();
-    if classes.is_empty() && shared.names.tenant(tenant).is_some() {
+    if classes.is_empty() && names.tenant(tenant).is_some() {
         return Ok(());
     }
-    let (own, tenant) = (Arc::clone(shared), tenant.clone());
+    let (own, names, tenant) = (Arc::clone(shared), Arc::clone(names), tenant.clone());
     let numbering = shared.runtime.spawn(async move {
         let _leave = own.errand().await?;
         let mut session = connect(&own.session, own.waits).await?;
         let classes: Vec<&Arc<Class>> = classes.iter().collect();
         let tenants = [&tenant];
-        let giving = own.names.give_numbers(&mut session, &tenants, &classes);
+        let giving = names.give_numbers(&mut session, &tenants, &classes);
         within(own.waits.answer_max, giving).await.map_err(failed("numbering tenants and classes"))?;
         // It has done its work, however it ends.
         let _ = within(own.waits.answer_max, session.close()).await;

@@ -17,7 +17,7 @@ use super::{
     statement::Statement,
     values::{Damage, Fields},
 };
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// Whether a group waits for rows that somebody else holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,7 +207,10 @@ pub(super) async fn load(
     let mut tenants: BTreeMap<Tenant, Rows> = BTreeMap::new();
     for (tenant, change) in changes {
         if !tenants.contains_key(*tenant) {
-            tenants.insert((*tenant).clone(), Rows::of(names.tenant(tenant).unwrap_or_default()));
+            let number = names.tenant(tenant).ok_or_else(|| {
+                Unloaded::Damage(Error::new(ErrorKind::Corrupt, format!("tenant {tenant} has no number")))
+            })?;
+            tenants.insert((*tenant).clone(), Rows::of(number));
         }
         tenants.get_mut(*tenant).expect("inserted above").want(change);
     }

@@ -4,7 +4,9 @@ use sqlx::{AssertSqlSafe, PgConnection, postgres::PgRow, query};
 
 use super::{
     Shared,
+    connect::Session,
     get::event,
+    names::Names,
     reader::Unread,
     sequencer::catch_up,
     values::{Damage, Fields},
@@ -18,42 +20,44 @@ use crate::{
 
 /// At most `limit` events behind a position. A page that reaches the end has everything that was committed before: what had no position yet is given one first.
 pub(super) async fn read(
-    session: &mut PgConnection,
+    session: &mut Session,
     shared: &Shared,
     after: Position,
     limit: usize,
 ) -> Result<LogPage, Unread> {
     let sql = Unread::sql("reading the log");
     let mut items = page(session, shared, after, limit).await?;
-    // Afterwards: what the page was read without has been let go of by now.
-    let text = format!("SELECT position FROM {}.purge WHERE what = 1", shared.schema);
-    let row = query(AssertSqlSafe(text)).fetch_one(&mut *session).await.map_err(&sql)?;
-    let tail = Position(Fields(&row).count(0).map_err(|damage| damage.of("the beginning of the log"))?);
-    if after < tail {
-        return Err(before_the_log(after, tail).into());
-    }
+    let mut head = None;
     if items.len() < limit {
         let known = items.last().map_or(after, |item| item.position);
-        let end = catch_up(session, shared).await.map_err(&sql)?;
+        let end = catch_up(&mut session.connection, shared).await.map_err(&sql)?;
         if end.position > known {
             items = page(session, shared, after, limit).await?;
         }
-        let head = items.last().map_or(end.position, |last| last.position.max(end.position));
-        return Ok(LogPage { items, head });
+        head = Some(items.last().map_or(end.position, |last| last.position.max(end.position)));
     }
-    let text = format!("SELECT coalesce(max(position), 0) FROM {}.link", shared.schema);
-    let row = query(AssertSqlSafe(text)).fetch_one(session).await.map_err(&sql)?;
-    let head = Fields(&row).count(0).map_err(|damage| damage.of("the end of the log"))?;
-    Ok(LogPage { items, head: Position(head) })
+    // Behind the last page: what it was read without has been let go of by now.
+    let schema = &shared.schema;
+    let text = format!(
+        "SELECT p.position, (SELECT coalesce(max(position), 0) FROM {schema}.link) FROM {schema}.purge p WHERE p.what = 1"
+    );
+    let row = query(AssertSqlSafe(text)).fetch_one(&mut session.connection).await.map_err(&sql)?;
+    let read = || Ok((position(&row, 0)?, position(&row, 1)?));
+    let (tail, end) = read().map_err(|damage: Damage| damage.of("where the log is"))?;
+    if after < tail {
+        return Err(before_the_log(after, tail).into());
+    }
+    Ok(LogPage { items, head: head.unwrap_or(end) })
 }
 
-async fn page(
-    session: &mut PgConnection,
-    shared: &Shared,
-    after: Position,
-    limit: usize,
-) -> Result<Vec<LogItem>, Unread> {
+fn position(row: &PgRow, at: usize) -> Result<Position, Damage> {
+    Fields(row).count(at).map(Position)
+}
+
+async fn page(session: &mut Session, shared: &Shared, after: Position, limit: usize) -> Result<Vec<LogItem>, Unread> {
     let sql = Unread::sql("reading the log");
+    let Session { connection: session, names } = session;
+    names.trim();
     let schema = &shared.schema;
     // Groups are found by where they end, so that a page begins in the middle of one; an event's place in its group is its number there.
     let text = format!(
@@ -68,18 +72,18 @@ async fn page(
     let unknown: Vec<i32> = rows
         .iter()
         .filter_map(|row| Fields(row).get::<i32>(1).ok())
-        .filter(|number| shared.names.tenant_name(*number).is_none())
+        .filter(|number| names.tenant_name(*number).is_none())
         .collect();
-    shared.names.learn_numbers(session, &unknown, &[]).await.map_err(&sql)?;
-    Ok(rows.iter().map(|row| item(row, shared)).collect::<Result<_, _>>()?)
+    names.learn_numbers(session, &unknown, &[]).await.map_err(&sql)?;
+    Ok(rows.iter().map(|row| item(row, names)).collect::<Result<_, _>>()?)
 }
 
-fn item(row: &PgRow, shared: &Shared) -> Result<LogItem, Error> {
+fn item(row: &PgRow, names: &Names) -> Result<LogItem, Error> {
     let fields = Fields(row);
     let position = fields.count(0).map_err(|damage| damage.of("an event"))?;
     let read = || {
         let number: i32 = fields.get(1)?;
-        let tenant = shared.names.tenant_name(number).ok_or_else(|| Damage(format!("there is no tenant {number}")))?;
+        let tenant = names.tenant_name(number).ok_or_else(|| Damage(format!("there is no tenant {number}")))?;
         let event = event(&fields, fields.fact(4)?, [5, 6, 7, 8, 9])?;
         let recorded = Recorded { tenant, change: fields.id(2)?, recorded_at: fields.time(3)?, event };
         Ok(LogItem { position: Position(position), recorded })

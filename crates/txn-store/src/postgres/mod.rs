@@ -77,7 +77,7 @@ use crate::{
 use committer::Committer;
 use connect::{Waits, while_wanted};
 use load::Patience;
-use names::Names;
+use names::Hosts;
 use reader::Question;
 use schema::Schema;
 
@@ -199,7 +199,7 @@ struct Shared {
     schema: String,
     channel: String,
     limits: StoreLimits,
-    names: Names,
+    hosts: Hosts,
     time: Time,
     head: Head,
     link: Mutex<Link>,
@@ -325,7 +325,7 @@ impl Postgres {
             session,
             patient,
             waits: options.waits,
-            names: Names::new(&quoted),
+            hosts: Hosts::default(),
             channel: schema.channel(),
             schema: quoted,
             limits: options.limits,

@@ -1,4 +1,4 @@
-//! What never changes once it is stored, remembered by the process: the numbers of tenants and classes, and the guards that many counters share.
+//! What never changes once it is stored, remembered for one session of the server: the numbers of tenants and classes, and the guards that many counters share.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use txn_change::{Class, Guard, Tenant};
 
 use crate::encode::guards_from_text;
 
-/// The names of a store. Shared by all of its sessions.
+/// The names that one session has read.
 pub(super) struct Names {
     tables: [Table; 2],
     state: Mutex<State>,
@@ -32,6 +32,10 @@ struct Table {
     by_number: String,
 }
 
+/// Tenants remembered, at most, when a piece of work begins.
+const TENANTS_MAX: usize = 10_000;
+/// Classes, likewise.
+const CLASSES_MAX: usize = 1_024;
 /// Guards remembered, at most: hosts may give every account its own limit.
 const GUARDS_MAX: usize = 1_024;
 const TENANTS: usize = 0;
@@ -57,6 +61,11 @@ impl Names {
 
     fn table(&self, table: usize) -> &Table {
         self.tables.get(table).expect("there are two tables of names")
+    }
+
+    /// Forgets what has become too much. Called when a piece of work begins, and not within it: what it has learnt it needs to its end.
+    pub(super) fn trim(&self) {
+        self.state().trim();
     }
 
     /// The number of a tenant that is known.
@@ -151,8 +160,7 @@ impl Names {
             if table == TENANTS {
                 // One that cannot be read is named when a row needs it.
                 if let Ok(tenant) = Tenant::new(name) {
-                    state.tenants.insert(tenant.clone(), number);
-                    state.tenant_names.insert(number, tenant);
+                    state.keep_tenant(tenant, number);
                 }
             } else if let Ok(class) = serde_json::from_str::<Class>(name) {
                 let class = Arc::new(class);
@@ -164,6 +172,73 @@ impl Names {
     }
 }
 
+impl State {
+    fn trim(&mut self) {
+        if self.tenants.len() > TENANTS_MAX {
+            self.tenants.clear();
+            self.tenant_names.clear();
+        }
+        if self.classes.len() > CLASSES_MAX {
+            self.classes.clear();
+            self.class_specs.clear();
+        }
+    }
+
+    fn keep_tenant(&mut self, tenant: Tenant, number: i32) {
+        self.tenants.insert(tenant.clone(), number);
+        self.tenant_names.insert(number, tenant);
+    }
+}
+
+/// The names for the sessions of hosts, which are not ours to keep anything with: each by what tells it from every other.
+#[derive(Default)]
+pub(super) struct Hosts(Mutex<HashMap<String, Arc<Names>>>);
+
+/// Sessions of hosts that names are remembered for, at most.
+const HOSTS_MAX: usize = 64;
+
+impl Hosts {
+    pub(super) fn names(&self, session: String, schema: &str) -> Arc<Names> {
+        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if sessions.len() >= HOSTS_MAX && !sessions.contains_key(&session) {
+            sessions.clear();
+        }
+        Arc::clone(sessions.entry(session).or_insert_with(|| Arc::new(Names::new(schema))))
+    }
+}
+
 fn spec(class: &Class) -> String {
     serde_json::to_string(class).expect("a class is names and numbers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_tenants_do_not_grow_what_is_remembered_without_end() {
+        let names = Names::new("s");
+        let tenant = |number: i32| Tenant::new(format!("t-{number}")).expect("a valid name");
+        for number in 0..50_000 {
+            names.trim();
+            names.state().keep_tenant(tenant(number), number);
+            assert_eq!(names.tenant(&tenant(number)), Some(number));
+        }
+        let state = names.state();
+        assert!(state.tenants.len() <= TENANTS_MAX.saturating_add(1), "{}", state.tenants.len());
+        assert_eq!(state.tenants.len(), state.tenant_names.len());
+    }
+
+    #[test]
+    fn what_was_learnt_on_one_session_of_a_host_is_not_known_on_another() {
+        let hosts = Hosts::default();
+        let tenant = Tenant::default();
+        hosts.names("1 of a server".into(), "s").state().keep_tenant(tenant.clone(), 7);
+        assert_eq!(hosts.names("1 of a server".into(), "s").tenant(&tenant), Some(7));
+        assert_eq!(hosts.names("1 of another".into(), "s").tenant(&tenant), None);
+        for number in 0..1_000 {
+            hosts.names(number.to_string(), "s");
+        }
+        assert!(hosts.0.lock().unwrap_or_else(PoisonError::into_inner).len() <= HOSTS_MAX);
+    }
 }

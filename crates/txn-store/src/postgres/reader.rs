@@ -3,12 +3,11 @@
 use std::{collections::VecDeque, future::poll_fn, sync::Arc};
 
 use futures_channel::oneshot;
-use sqlx::PgConnection;
 use txn_change::Tenant;
 
 use super::{
     Shared,
-    connect::{connect, failed, within},
+    connect::{Session, failed, within},
     find, get, log,
 };
 use crate::{
@@ -116,7 +115,7 @@ impl Drop for End<'_> {
 
 struct Reader<'a> {
     shared: &'a Shared,
-    session: Option<PgConnection>,
+    session: Option<Session>,
 }
 
 impl Reader<'_> {
@@ -136,7 +135,7 @@ impl Reader<'_> {
                     drop(reply.send(asked!(self, session, log::read(session, shared, after, limit))));
                 }
                 Question::Health { reply } if !reply.is_canceled() => {
-                    drop(reply.send(asked!(self, session, log::health(session, shared))));
+                    drop(reply.send(asked!(self, session, log::health(&mut session.connection, shared))));
                 }
                 Question::Find { .. } | Question::Read { .. } | Question::Health { .. } => {}
             }
@@ -164,10 +163,10 @@ impl Reader<'_> {
     }
 
     /// A session, and whether it is a new one.
-    async fn session(&mut self) -> Result<(PgConnection, bool), Error> {
+    async fn session(&mut self) -> Result<(Session, bool), Error> {
         match self.session.take() {
             Some(session) => Ok((session, false)),
-            None => Ok((connect(&self.shared.session, self.shared.waits).await?, true)),
+            None => Ok((Session::open(self.shared, &self.shared.session).await?, true)),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{
         find::entry,
         get::event,
         load::counter,
+        names::Names,
         values::{Damage, Fields},
     },
     Cursor, Sink,
@@ -51,6 +52,7 @@ const TERMS_OF_EVENTS: &str = "SELECT ticket, ord, tenant, terms FROM $s.event O
 /// What reads; it takes the session with it when it ends.
 pub(super) struct Scan<'a> {
     pub(super) session: PgConnection,
+    pub(super) names: Names,
     pub(super) shared: &'a Shared,
 }
 
@@ -164,13 +166,14 @@ impl Scan<'_> {
         let mut counters = self.open("counters", COUNTERS).await?;
         while let Some(row) = counters.next(&mut self.session).await? {
             let fields = Fields(&row);
+            self.names.trim();
             if let Ok(class) = fields.get::<i32>(10)
-                && self.shared.names.class_spec(class).is_none()
+                && self.names.class_spec(class).is_none()
             {
-                self.shared.names.learn_numbers(&mut self.session, &[], &[class]).await?;
+                self.names.learn_numbers(&mut self.session, &[], &[class]).await?;
             }
             let read = || {
-                let counter = counter(&fields, &self.shared.names, [1, 4, 5, 2, 3, 6])?;
+                let counter = counter(&fields, &self.names, [1, 4, 5, 2, 3, 6])?;
                 Ok(Row::Counter { tenant: tenant(&fields, 11)?, key: fields.key(0)?, counter })
             };
             sink.put(read().unwrap_or_else(|damage| orphan("counter", &fields, &damage))).await?;

@@ -229,7 +229,8 @@ impl Writing<'_> {
             s.bind(rows.iter().map(|row| row.0).collect::<Vec<_>>()),
             s.bind(
                 rows.iter()
-                    .map(|row| row.3.and_then(|c| names.class(&c.class)).unwrap_or_default())
+                    // None, which the table refuses, for a class without a number.
+                    .map(|row| row.3.map_or(Some(0), |c| names.class(&c.class)))
                     .collect::<Vec<_>>(),
             ),
             s.bind(rows.iter().map(|row| row.3.map_or(0, |c| i16::from(c.status.code()))).collect::<Vec<_>>()),

@@ -4,5 +4,6 @@ mod chain;
 mod conformance;
 mod dropped;
 mod export;
+mod failover;
 pub(crate) mod server;
 mod several;
