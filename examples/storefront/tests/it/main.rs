@@ -17,6 +17,8 @@ mod invoice_faults;
 mod invoices;
 mod kill;
 mod killed_replay;
+#[cfg(feature = "servers")]
+mod on_postgres;
 mod oracle;
 mod process;
 mod records;

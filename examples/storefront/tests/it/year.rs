@@ -1,6 +1,11 @@
 //! The beginning of a real retailer's year, where the file is at hand.
 
-use std::{fs, io::Read as _, path::Path, sync::Arc};
+use std::{
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use flate2::read::MultiGzDecoder;
 use storefront::replay;
@@ -13,14 +18,19 @@ use crate::{
 
 const ROWS: u64 = 12_000;
 
-/// The one test that may do nothing: the file is not part of the project, and lies beside it or does not.
+/// The file, where it is at hand: it is not part of the project, and lies beside it or does not.
+pub(crate) fn path() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/online-retail.csv.gz");
+    if path.is_file() {
+        return Some(path);
+    }
+    println!("skipped: ../shared/data/online-retail.csv.gz is not beside the repository");
+    None
+}
+
 #[test]
 fn the_first_rows_of_the_year_come_to_what_the_naive_rule_says() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/online-retail.csv.gz");
-    if !path.is_file() {
-        println!("skipped: ../shared/data/online-retail.csv.gz is not beside the repository");
-        return;
-    }
+    let Some(path) = path() else { return };
     let mut bytes = Vec::new();
     MultiGzDecoder::new(fs::File::open(&path).unwrap()).read_to_end(&mut bytes).unwrap();
     // The oracle looks through everything for everything; rows that it leaves out anyway need not be split.
