@@ -114,7 +114,7 @@ impl Finder<'_> {
             let fields = Fields(row);
             let read = || {
                 let key = fields.key(0)?;
-                let found = counter(&fields, &self.names, [1, 4, 5, 2, 3, 6])?;
+                let found = counter(&fields, self.names, [1, 4, 5, 2, 3, 6])?;
                 Ok((key.as_bytes().to_vec(), Found::Counter(key, found)))
             };
             read().map_err(|d: Damage| d.of(format_args!("counter {} of tenant {}", name(row), self.tenant)))
