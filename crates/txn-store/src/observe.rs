@@ -125,6 +125,12 @@ impl Observe {
         metrics::gauge!("txn_store_unchained_groups", "backend" => self.0).set(groups);
     }
 
+    /// The medium works again, and everything that was acknowledged is there.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn recovered(self) {
+        tracing::info!(backend = self.0, "the database has been opened again; changes are taken");
+    }
+
     /// Something failed that an operator wants to know.
     pub(crate) fn failed(self, what: &str, error: &Error) {
         tracing::warn!(backend = self.0, %error, "{what}");

@@ -113,6 +113,10 @@ impl Lines {
                     break;
                 }
                 self.count = self.count.saturating_sub(1);
+                if !next.begin() {
+                    // Given up just now; its caller has been answered.
+                    continue;
+                }
                 taken = taken.saturating_add(1);
                 group.push((tenant.clone(), next));
             }

@@ -5,6 +5,8 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, feature = "sqlite"))]
+use std::time::Duration;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
@@ -16,6 +18,8 @@ use txn_change::Change;
 pub(crate) use lines::Lines;
 pub(crate) use queue::Queue;
 
+#[cfg(any(test, feature = "sqlite"))]
+use crate::error::ErrorKind;
 use crate::{
     error::Error,
     limits::StoreLimits,
@@ -38,8 +42,8 @@ pub(crate) struct Waiting {
     call: Arc<Call>,
 }
 
-/// One call of `commit`: answered when all of its changes are.
-struct Call {
+/// One call of `commit`: answered when all of its changes are, or when it is given up.
+pub(crate) struct Call {
     observe: Observe,
     since: Instant,
     state: Mutex<CallState>,
@@ -49,13 +53,17 @@ struct CallState {
     answers: Vec<Answer>,
     reply: Option<oneshot::Sender<Vec<Answer>>>,
     left: usize,
+    /// So many of its changes, the first ones, have been in the hands of a committer, or were answered.
+    begun: usize,
 }
 
 impl Waiting {
     /// Answers it.
     pub(crate) fn answer(self, answer: Result<Outcome, Error>) {
-        self.call.observe.answered(Some(&answer), self.since.elapsed());
         let mut state = self.call.state();
+        if state.reply.is_some() {
+            self.call.observe.answered(Some(&answer), self.since.elapsed());
+        }
         if let Some(place) = state.answers.get_mut(self.at) {
             *place = Some(answer);
         }
@@ -70,6 +78,16 @@ impl Waiting {
         self.call.state().reply.as_ref().is_none_or(oneshot::Sender::is_canceled)
     }
 
+    /// Takes it into the hands of a committer, unless nobody waits for it any more: then it must not be begun.
+    fn begin(&self) -> bool {
+        let mut state = self.call.state();
+        let is_waited_for = state.reply.as_ref().is_some_and(|reply| !reply.is_canceled());
+        if is_waited_for {
+            state.begun = state.begun.max(self.at.saturating_add(1));
+        }
+        is_waited_for
+    }
+
     /// Whether both are of one call, where the order counts.
     #[cfg(any(test, feature = "postgres"))]
     pub(crate) fn is_of_call_of(&self, other: &Self) -> bool {
@@ -81,6 +99,24 @@ impl Call {
     fn state(&self) -> std::sync::MutexGuard<'_, CallState> {
         // Nothing in here can panic between two writes.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers what has not been answered, since it has waited for so long: what was begun is unknown, and what was not never will be.
+    #[cfg(any(test, feature = "sqlite"))]
+    pub(crate) fn give_up(&self, after: Duration) {
+        let mut state = self.state();
+        if state.reply.is_none() {
+            return;
+        }
+        let begun = state.begun;
+        for (at, answer) in state.answers.iter_mut().enumerate().filter(|(_, answer)| answer.is_none()) {
+            if at >= begun {
+                let context = format!("waited {after:?} to be begun; a call may not wait longer");
+                *answer = Some(Err(Error::new(ErrorKind::Overloaded, context)));
+            }
+            self.observe.answered(answer.as_ref(), self.since.elapsed());
+        }
+        state.reply();
     }
 }
 
@@ -96,17 +132,30 @@ impl CallState {
 impl Drop for Call {
     fn drop(&mut self) {
         let mut state = self.state();
-        (0..state.left).for_each(|_| self.observe.answered(None, self.since.elapsed()));
+        let left = if state.reply.is_some() { state.left } else { 0 };
+        (0..left).for_each(|_| self.observe.answered(None, self.since.elapsed()));
         state.reply();
     }
 }
 
 /// Checks a batch, hands what is well-formed to the committer, and waits for the answers: one each, in order.
+#[cfg(any(test, feature = "postgres"))]
 pub(crate) async fn commit(
     queue: &Queue<Waiting>,
     limits: &StoreLimits,
     observe: Observe,
     batch: Vec<Commit>,
+) -> Vec<Result<Outcome, Error>> {
+    commit_known(queue, limits, observe, batch, |_| {}).await
+}
+
+/// The same, with its call made known to somebody who may give it up.
+pub(crate) async fn commit_known(
+    queue: &Queue<Waiting>,
+    limits: &StoreLimits,
+    observe: Observe,
+    batch: Vec<Commit>,
+    make_known: impl FnOnce(&Arc<Call>) + Send,
 ) -> Vec<Result<Outcome, Error>> {
     if let Some(refused) = limits.refuse_batch(batch.len()) {
         return refused;
@@ -135,6 +184,7 @@ pub(crate) async fn commit(
             answers: ids.iter().map(|_| None).collect(),
             reply: Some(reply),
             left: ids.len(),
+            begun: 0,
         }),
     });
     let waiting = well_formed.into_iter().enumerate().map(|(at, commit)| {
@@ -156,11 +206,12 @@ pub(crate) async fn commit(
             answers.inspect(|answer| observe.answered(answer.as_ref(), since.elapsed())).collect()
         }
         Ok(()) => {
+            make_known(&call);
             drop(call);
             answers.await.unwrap_or_default()
         }
     };
-    // What was not answered was in the hands of a committer that died.
+    // What was not answered was in the hands of a committer that died, or took too long.
     let mut answers = answers.into_iter().chain(std::iter::repeat_with(|| None));
     let mut settled = ids.into_iter().map(|id| answers.next().flatten().unwrap_or(Ok(Outcome::Unknown(id))));
     let filled = results.into_iter().map(|result| result.or_else(|| settled.next()));

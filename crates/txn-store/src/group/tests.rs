@@ -21,7 +21,7 @@ fn change(id: &str, body: usize) -> Change {
 /// A call of these changes, each a tenant and an id.
 fn call_of(changes: &[(&str, &str)], body: usize) -> (Vec<Waiting>, Answers) {
     let (reply, answers) = oneshot::channel();
-    let state = CallState { answers: changes.iter().map(|_| None).collect(), reply: Some(reply), left: changes.len() };
+    let state = CallState { answers: changes.iter().map(|_| None).collect(), reply: Some(reply), left: changes.len(), begun: 0 };
     let call = Arc::new(Call { observe: Observe("test"), since: Instant::now(), state: Mutex::new(state) });
     let waiting = changes.iter().enumerate().map(|(at, (tenant, id))| {
         let commit = Commit { tenant: Tenant::new(tenant).unwrap(), change: change(id, body) };
@@ -235,4 +235,55 @@ fn a_call_in_the_hands_of_a_committer_that_dies_is_unknown() {
     assert_eq!(queue.waiting(), 2, "until the committer says that it is done");
     queue.done(2);
     assert_eq!(queue.waiting(), 0);
+}
+
+#[test]
+fn a_call_that_is_given_up_is_unknown_as_far_as_it_was_begun_and_the_rest_is_never_begun() {
+    let mut lines = Lines::default();
+    let (waiting, answers) = call_of(&[("a", "x/0"), ("a", "x/1"), ("a", "x/2"), ("a", "x/3")], 0);
+    let call = Arc::clone(&waiting[0].call);
+    lines.add(waiting);
+    let mut group = lines.gather(&limits(3));
+    assert_eq!(group.len(), 3);
+    group.remove(1).1.answer(Ok(done()));
+    call.give_up(Duration::from_secs(1));
+    let answers = block_on(answers).unwrap();
+    assert!(matches!(&answers[..], [None, Some(Ok(Outcome::Done(_))), None, Some(Err(_))]), "{answers:?}");
+    let not_begun = answers[3].as_ref().unwrap().as_ref().unwrap_err();
+    assert!(not_begun.kind() == ErrorKind::Overloaded && not_begun.to_string().contains("1s"), "{not_begun}");
+    // What comes now comes too late, and harms nobody.
+    call.give_up(Duration::from_secs(1));
+    group.into_iter().for_each(|(_, waiting)| waiting.answer(Ok(done())));
+    let _behind = calls(&mut lines, "a", 1);
+    assert_eq!(next(&mut lines, &limits(10)), ["a/0"], "the last change of the call was not begun");
+    assert!(lines.is_empty());
+}
+
+/// A committer and the one who gives up meet at a change at one instant: it is begun or refused, never both.
+#[test]
+fn a_change_that_is_given_up_while_it_is_begun_is_either_begun_or_refused() {
+    let (mut begun, mut refused) = (0, 0);
+    for round in 0..2_000 {
+        let (waiting, answers) = call_of(&[("a", "x/0")], 0);
+        let call = Arc::clone(&waiting[0].call);
+        let mut lines = Lines::default();
+        lines.add(waiting);
+        let group = std::thread::scope(|scope| {
+            let gives_up = scope.spawn(|| {
+                if round % 2 == 0 {
+                    std::thread::yield_now();
+                }
+                call.give_up(Duration::from_secs(1));
+            });
+            let group = lines.gather(&limits(1));
+            gives_up.join().unwrap();
+            group
+        });
+        match &block_on(answers).unwrap()[..] {
+            [None] => begun += usize::from(group.len() == 1),
+            [Some(Err(_))] => refused += usize::from(group.is_empty()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(begun + refused, 2_000, "{begun} begun, {refused} refused");
 }

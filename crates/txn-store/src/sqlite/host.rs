@@ -161,7 +161,7 @@ impl Sqlite {
     }
 
     fn check_open(&self) -> Result<(), Error> {
-        self.shared.jobs.closed().map_or(Ok(()), Err)
+        self.shared.check_open()
     }
 }
 

@@ -10,13 +10,15 @@
 //! **Threads.** One thread writes: while one commit is in flight the next changes gather, and then go into one transaction and one flush, each with its own
 //! result and the group with one link of the chain. Tenants take turns, so that many changes of one do not keep another waiting. A few threads read, each ask from one snapshot. Callers wait on channels: any executor will do, and a call that is dropped leaves nothing behind.
 //!
-//! **Faults.** When the medium fails at a commit, its changes are [`Unknown`](crate::Outcome::Unknown) unless the store can see that they are committed, and no later
-//! change is taken until the store is opened again; reads go on. The same holds when the writer dies.
+//! **Faults.** When the medium fails at a commit, its changes are [`Unknown`](crate::Outcome::Unknown), or an error where it is certain that they never will be found. Later ones are
+//! [`Unavailable`](ErrorKind::Unavailable), until the store has opened its file again by itself, has committed and flushed something there, and has found everything that it ever acknowledged; reads go on. When that is not found, or
+//! the writer dies, the store is [`Closed`](ErrorKind::Closed). A medium that hangs keeps nobody waiting for longer than [`Options::deadline`].
 //!
 //! **Hosts** may write rows of their own into the same file, and commit them together with a change: [`Sqlite::commit_in`].
 //!
 //! *Not* here: several processes on one file, network file systems, encryption.
 
+mod deadline;
 mod erase;
 mod errands;
 mod export;
@@ -38,9 +40,13 @@ mod writer;
 
 use std::{
     fmt,
+    future::{Future, poll_fn},
     path::{Path, PathBuf},
-    sync::Arc,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    task::Poll,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -66,6 +72,7 @@ use crate::{
 };
 
 use errands::{Errands, Running};
+use deadline::{Alarm, Caller, Deadlines};
 use reader::Question;
 
 /// How durable a commit is when it is acknowledged.
@@ -96,6 +103,7 @@ pub struct Options {
     limits: StoreLimits,
     readers: usize,
     durability: Durability,
+    deadline: Duration,
     views: Option<Vec<View>>,
 }
 
@@ -125,6 +133,16 @@ impl Options {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// How long a call waits for its answer; 10 seconds when nothing is said. After that a change that was begun is [`Outcome::Unknown`], since it may still be committed; one that was not is an error, and never will be. A read is an error. A
+    /// flush that hangs so holds up no caller for ever; what waits behind it is bounded by [`StoreLimits::queue_max`].
+    ///
+    /// *Not* for [`Sqlite::begin`] and [`Sqlite::commit_in`], which block the thread that calls them, nor for the parts of an export, [`StoreAdmin::erase`] and opening.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline.max(Duration::from_millis(1));
         self
     }
 
@@ -167,6 +185,7 @@ pub struct Sqlite {
     shared: Arc<Shared>,
     readers: Vec<JoinHandle<()>>,
     writer: Option<JoinHandle<()>>,
+    deadlines: Option<JoinHandle<()>>,
 }
 
 /// What callers, the writer and the readers share.
@@ -177,11 +196,26 @@ struct Shared {
     head: Head,
     jobs: Queue<Waiting>,
     questions: Queue<Question>,
+    deadlines: Deadlines,
     durability: Durability,
     hosts: host::Hosts,
     errands: Arc<Errands>,
+    /// Why no change is taken for now.
+    trouble: Mutex<Option<Error>>,
     #[cfg(test)]
     faults: tests::Faults,
+}
+
+impl Shared {
+    /// Whether changes are taken, and if not, why.
+    fn check_open(&self) -> Result<(), Error> {
+        let trouble = || self.trouble.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Error::again);
+        self.jobs.closed().or_else(trouble).map_or(Ok(()), Err)
+    }
+
+    fn set_trouble(&self, trouble: Option<Error>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
 }
 
 const OBSERVE: Observe = Observe("sqlite");
@@ -207,6 +241,7 @@ impl Sqlite {
             limits: StoreLimits::default(),
             readers: 2,
             durability: Durability::default(),
+            deadline: Duration::from_secs(10),
             views: None,
         }
     }
@@ -220,15 +255,20 @@ impl Sqlite {
             head: Head::at(Position(opened.numbers.position.cast_unsigned())),
             jobs: Queue::new("changes", options.limits.queue_max),
             questions: Queue::new("asks and pages", options.limits.queue_max),
+            deadlines: Deadlines::new(options.deadline),
             durability: options.durability,
             hosts: host::Hosts::default(),
             errands: Arc::default(),
+            trouble: Mutex::default(),
             #[cfg(test)]
             faults: tests::Faults::default(),
         });
         // From here on, dropping the half-made store ends the threads that were started.
-        let mut store = Self { shared: Arc::clone(&shared), readers: Vec::new(), writer: None };
+        let mut store = Self { shared: Arc::clone(&shared), readers: Vec::new(), writer: None, deadlines: None };
         let no_thread = |error| Error::new(ErrorKind::Unavailable, "starting a thread").because(error);
+        let of_deadlines = Arc::clone(&shared);
+        let named = thread::Builder::new().name("txn-sqlite-deadline".into());
+        store.deadlines = Some(named.spawn(move || of_deadlines.deadlines.run()).map_err(no_thread)?);
         for number in 0..options.readers {
             let connection = open::read_connection(&shared.path)?;
             let shared = Arc::clone(&shared);
@@ -248,7 +288,26 @@ impl Sqlite {
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         self.shared.questions.push(question(reply), weight)?;
-        answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the reader died")))
+        let (alarm, rung) = Alarm::new();
+        self.wait(&alarm);
+        let (mut answer, mut rung) = (pin!(answer), pin!(rung));
+        poll_fn(|context| {
+            if let Poll::Ready(answer) = answer.as_mut().poll(context) {
+                let died = |_| Err(Error::new(ErrorKind::Closed, "the reader died"));
+                return Poll::Ready(answer.unwrap_or_else(died));
+            }
+            rung.as_mut().poll(context).map(|_| {
+                let context = format!("no answer within {:?}", self.shared.deadlines.after());
+                Err(Error::new(ErrorKind::Unavailable, context))
+            })
+        })
+        .await
+    }
+
+    /// Gives this caller up when it has waited for too long.
+    fn wait<C: Caller + 'static>(&self, caller: &Arc<C>) {
+        let weak: Weak<C> = Arc::downgrade(caller);
+        self.shared.deadlines.add(weak);
     }
 
     /// Does something on a connection and a thread of its own, which a call that is dropped does not end.
@@ -257,9 +316,7 @@ impl Sqlite {
         doing: &'static str,
         work: impl FnOnce(&mut rusqlite::Connection) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        if let Some(closed) = self.shared.jobs.closed() {
-            return Err(closed);
-        }
+        self.shared.check_open()?;
         let (reply, answer) = oneshot::channel();
         let (path, durability) = (self.shared.path.clone(), self.shared.durability);
         let running = Running::of(&self.shared.errands);
@@ -286,6 +343,9 @@ impl Drop for Sqlite {
         self.readers.drain(..).for_each(join);
         self.shared.jobs.close("the store is closed");
         self.writer.take().into_iter().for_each(join);
+        self.shared.deadlines.close();
+        // It waits for nobody, so nobody waits for it.
+        drop(self.deadlines.take());
     }
 }
 
@@ -306,8 +366,9 @@ impl fmt::Debug for Sqlite {
 #[async_trait]
 impl Store for Sqlite {
     async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Outcome, Error>> {
+        let Shared { jobs, limits, .. } = &*self.shared;
         let changes = batch.len();
-        OBSERVE.commit(changes, group::commit(&self.shared.jobs, &self.shared.limits, OBSERVE, batch)).await
+        OBSERVE.commit(changes, group::commit_known(jobs, limits, OBSERVE, batch, |call| self.wait(call))).await
     }
 
     async fn get(&self, asks: Vec<Ask>) -> Result<Vec<Snapshot>, Error> {
@@ -353,9 +414,7 @@ impl StoreAdmin for Sqlite {
     }
 
     async fn health(&self) -> Result<Health, Error> {
-        if let Some(closed) = self.shared.jobs.closed() {
-            return Err(closed);
-        }
+        self.shared.check_open()?;
         self.ask(1, |reply| Question::Health { reply }).await
     }
 

@@ -87,6 +87,25 @@ pub(super) fn open(path: &Path, durability: Durability, views: Option<&[View]>) 
     Ok(Opened { path, connection, mark, numbers, last_time })
 }
 
+/// The writer's connection to a database that is open already.
+pub(super) fn write_connection(path: &Path, durability: Durability) -> Result<Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed("opening the database"))?;
+    configure(&connection, durability)?;
+    Ok(connection)
+}
+
+/// A commit that changes nothing and is flushed as any other. It stands in the log where one that failed would have stood, so that a restart will never find that one.
+pub(super) fn commit_nothing(connection: &mut Connection) -> Result<(), Error> {
+    let mut run = || {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Writes its page also when it says the same as before.
+        transaction.pragma_update(None, "user_version", version_known())?;
+        transaction.commit()
+    };
+    run().map_err(failed("committing nothing"))
+}
+
 /// A connection that only reads.
 pub(super) fn read_connection(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -166,7 +166,7 @@ pub(super) const UNDO_AND_RELEASE: &str = "ROLLBACK TO txn_commit_in; RELEASE tx
 pub(super) const RELEASE: &str = "RELEASE txn_commit_in";
 pub(super) const WRITE_NOTHING: &str = "DELETE FROM fence WHERE false";
 pub(super) const HAS_ARRAYS: &str = "SELECT 1 FROM pragma_module_list WHERE name = 'rarray'";
-pub(super) const COMMITTED: &str = "SELECT 1 FROM change WHERE n = ?1";
+pub(super) const HAS_LINK: &str = "SELECT 1 FROM link WHERE number = ?1 AND hash = ?2";
 /// Differs from the last time when another connection has written.
 pub(super) const DATA_VERSION: &str = "PRAGMA data_version";
 

@@ -3,16 +3,17 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
-use txn_change::{Change, Refusal, Stored, Tenant, Timestamp, Verdict, evaluate};
+use txn_change::{Change, Link, Refusal, Stored, Tenant, Timestamp, Verdict, evaluate};
 
 use super::{
     NO_MORE, OBSERVE, Shared,
     load::Rows,
     mark::{Left, Mark},
+    open,
     rows::{Names, failed},
     sql,
     write::{Classes, Numbers, Written, classes},
@@ -44,6 +45,8 @@ enum Ended {
 const COUNTERS_MAX: usize = 65_536;
 /// Tenants remembered, at most.
 const TENANTS_MAX: usize = 4_096;
+/// After this time a medium that failed is tried again.
+const RECOVER_AGAIN: Duration = Duration::from_millis(100);
 /// How long closing waits for somebody else's read to end.
 const FINISH: Duration = Duration::from_millis(100);
 
@@ -58,9 +61,18 @@ pub(super) struct Writer {
     tenants: HashMap<Tenant, Rows>,
     /// What SQLite said when this was learnt: it differs when another connection has written. `None` when nothing is known.
     data_version: Option<i64>,
+    /// Set from a commit that failed until the database has been opened again: no change is taken.
+    trouble: Option<Trouble>,
+    /// What was acknowledged is not there any more.
     is_broken: bool,
     /// Dropped after the connection: it holds the lock.
     mark: Mark,
+}
+
+/// What the medium said, and when it was last tried.
+struct Trouble {
+    error: Error,
+    tried: Option<Instant>,
 }
 
 impl Writer {
@@ -73,6 +85,7 @@ impl Writer {
             classes: Classes::new(),
             tenants: HashMap::new(),
             data_version: None,
+            trouble: None,
             is_broken: false,
             mark,
         }
@@ -84,7 +97,14 @@ impl Writer {
         let _end = End(&shared);
         let (mut taken, mut lines) = (VecDeque::new(), Lines::default());
         loop {
-            if !shared.jobs.take(&mut taken, usize::MAX, lines.is_empty()) && lines.is_empty() {
+            if self.trouble.is_some() {
+                if lines.is_empty() {
+                    shared.jobs.wait(RECOVER_AGAIN);
+                }
+                self.recover();
+            }
+            let is_idle = lines.is_empty() && self.trouble.is_none();
+            if !shared.jobs.take(&mut taken, usize::MAX, is_idle) && lines.is_empty() {
                 break;
             }
             lines.add(taken.drain(..));
@@ -95,7 +115,7 @@ impl Writer {
             OBSERVE.group(group.len(), shared.jobs.waiting());
             self.settle(group);
             if self.is_broken {
-                shared.jobs.close("the medium failed at a commit; open the store again");
+                shared.jobs.close("after a fault of the medium, what was acknowledged is not there any more");
                 lines.drain().for_each(|waiting| waiting.answer(Err(broken())));
                 return;
             }
@@ -108,12 +128,12 @@ impl Writer {
         if group.is_empty() {
             return;
         }
-        match self.commit(&group) {
+        match self.commit_unless_in_trouble(&group) {
             // One row that cannot be read must not stop the others.
             Ended::Failed(error) if error.kind() == ErrorKind::Corrupt && group.len() > 1 => {
                 for waiting in group.drain(..) {
                     let alone = [waiting];
-                    let ended = if self.is_broken { Ended::Failed(broken()) } else { self.commit(&alone) };
+                    let ended = self.commit_unless_in_trouble(&alone);
                     self.give(alone, ended);
                 }
             }
@@ -144,6 +164,13 @@ impl Writer {
                     }));
                 }
             }
+        }
+    }
+
+    fn commit_unless_in_trouble(&mut self, group: &[Waiting]) -> Ended {
+        match &self.trouble {
+            Some(Trouble { error, .. }) => Ended::Failed(error.again()),
+            None => self.commit(group),
         }
     }
 
@@ -219,27 +246,93 @@ impl Writer {
         Ended::Committed(judged)
     }
 
-    /// A COMMIT failed. Whether the group is committed can be seen here, but that it is not may change: its pages may have reached the log, and a restart
-    /// would find them.
+    /// A COMMIT failed. That the group is not committed can be seen here, but may change: its pages may have reached the log, and a restart would find them. That it never will be is
+    /// certain when something else has taken its place in the log.
     fn find_out(&mut self, error: rusqlite::Error, judged: Vec<Judged>, numbers: Numbers) -> Ended {
-        let is_open = !self.connection.is_autocommit();
+        let (is_open, code) = (!self.connection.is_autocommit(), error.sqlite_error_code());
         self.forget();
         self.roll_back();
-        if is_open && error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && !self.is_broken {
+        if is_open && code == Some(ErrorCode::DatabaseBusy) && self.trouble.is_none() {
             // Refused before anything was written.
             return Ended::Failed(failed("committing")(error));
         }
-        self.is_broken = true;
-        match self.connection.query_row(sql::COMMITTED, [numbers.commit], |_| Ok(())).optional() {
-            Ok(Some(())) => self.committed(judged, numbers),
-            _ => Ended::Lost,
+        self.enter_trouble(failed("committing")(error));
+        // Without room nothing was flushed, so a flush that succeeds now can be believed.
+        if code == Some(ErrorCode::DiskFull) && self.reconnect().is_ok() {
+            return match (self.has_link(numbers.link), &self.trouble) {
+                (Ok(true), _) => self.committed(judged, numbers),
+                (Ok(false), Some(trouble)) => Ended::Failed(trouble.error.again()),
+                _ => Ended::Lost,
+            };
         }
+        Ended::Lost
     }
 
     fn roll_back(&mut self) {
-        if !self.connection.is_autocommit() && self.connection.execute_batch(sql::ROLLBACK).is_err() {
-            self.is_broken = true;
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch(sql::ROLLBACK)
+        {
+            self.enter_trouble(failed("rolling back")(error));
         }
+    }
+
+    fn enter_trouble(&mut self, error: Error) {
+        let context = "the medium failed, and no change is taken until the database has been opened again";
+        let error = Error::new(ErrorKind::Unavailable, context).because(error);
+        OBSERVE.failed("no change is taken for now", &error);
+        self.shared.set_trouble(Some(error.again()));
+        self.trouble = Some(Trouble { error, tried: None });
+    }
+
+    /// Tries to leave trouble: takes changes again when the database has been opened again, a commit has been flushed, the write-ahead log has been copied and flushed, and everything that was acknowledged is there.
+    fn recover(&mut self) {
+        let is_early = |tried: Instant| tried.elapsed() < RECOVER_AGAIN;
+        let Some(trouble) = &mut self.trouble else { return };
+        if trouble.tried.is_some_and(is_early) {
+            return;
+        }
+        trouble.tried = Some(Instant::now());
+        match self.reconnect().and_then(|()| self.check()) {
+            Ok(()) => {
+                self.trouble = None;
+                self.shared.set_trouble(None);
+                OBSERVE.recovered();
+            }
+            Err(error) => {
+                self.is_broken = error.kind() == ErrorKind::Corrupt;
+                let tried = Some(Instant::now());
+                self.enter_trouble(error);
+                self.trouble.iter_mut().for_each(|trouble| trouble.tried = tried);
+            }
+        }
+    }
+
+    /// Opens the database again, and commits nothing in the place of what may have failed.
+    fn reconnect(&mut self) -> Result<(), Error> {
+        self.forget();
+        self.connection = open::write_connection(&self.shared.path, self.shared.durability)?;
+        open::commit_nothing(&mut self.connection)
+    }
+
+    fn check(&mut self) -> Result<(), Error> {
+        #[cfg(test)]
+        self.shared.faults.lose(&self.connection);
+        self.connection.query_row(sql::EMPTY_LOG, [], |_| Ok(())).map_err(failed("emptying the write-ahead log"))?;
+        let numbers = Numbers::read(&self.connection)?;
+        if numbers.commit < self.numbers.commit || !self.has_link(self.numbers.link)? {
+            let context = format!(
+                "the database ends with commit {}, but commit {} was acknowledged",
+                numbers.commit, self.numbers.commit
+            );
+            return Err(Error::new(ErrorKind::Corrupt, context));
+        }
+        Ok(())
+    }
+
+    fn has_link(&self, link: Link) -> Result<bool, Error> {
+        let Link { number, hash } = link;
+        let found = self.connection.query_row(sql::HAS_LINK, (number.cast_signed(), &hash[..]), |_| Ok(())).optional();
+        found.map(|found| found.is_some() || number == 0).map_err(failed("reading a link"))
     }
 
     /// Learns what is stored, when nothing is known or another connection has written.
@@ -273,6 +366,10 @@ impl Writer {
 
     /// Puts everything into the database, so that one file holds it all.
     fn finish(mut self) {
+        if self.trouble.is_some() {
+            // The next opening finds what the medium has kept.
+            return;
+        }
         // An export may outlive the store; whoever drops the store does not wait for it.
         let _ = self.connection.busy_timeout(FINISH);
         let emptied = self.connection.query_row(sql::EMPTY_LOG, [], |row| row.get::<_, i64>(0));

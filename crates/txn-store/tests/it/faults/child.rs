@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -23,6 +24,7 @@ pub(crate) struct Scene {
     folder: TempDir,
     pub(crate) workload: Workload,
     pub(crate) side: SideFile,
+    deadline: Duration,
 }
 
 /// How a process under faults ended.
@@ -53,12 +55,13 @@ pub(crate) fn is_child() -> bool {
     let words = fs::read_to_string(folder.join("workload")).unwrap();
     let mut words = words.split_ascii_whitespace().map(|word| word.parse::<u64>().unwrap());
     let mut word = || words.next().unwrap();
-    let workload = Workload { seed: word(), changes: word(), workers: word(), ..Workload::default() };
-    live(folder, &side, &workload);
+    let (seed, changes, workers) = (word(), word(), word());
+    let [patience, deadline] = [word(), word()].map(Duration::from_millis);
+    live(folder, &side, &Workload { seed, changes, workers, patience }, deadline);
     true
 }
 
-fn live(folder: &Path, side: &SideFile, workload: &Workload) {
+fn live(folder: &Path, side: &SideFile, workload: &Workload, deadline: Duration) {
     let mut said = String::new();
     let mut say = |step: &str, what: String| {
         said.push_str(&format!("{step} {}\n", what.replace('\n', " ")));
@@ -66,7 +69,7 @@ fn live(folder: &Path, side: &SideFile, workload: &Workload) {
         let _ = fs::write(folder.join("said"), &said);
     };
     say("began", "ok".to_owned());
-    let store = match Sqlite::open(folder.join("store.db")) {
+    let store = match Sqlite::options(folder.join("store.db")).deadline(deadline).open() {
         Ok(store) => Arc::new(store),
         Err(error) => return say("open", error.to_string()),
     };
@@ -74,6 +77,7 @@ fn live(folder: &Path, side: &SideFile, workload: &Workload) {
     let plain: Arc<dyn Store> = Arc::<Sqlite>::clone(&store);
     let ran = workload.run(&plain, side, &|_| false);
     say("ran", format!("{ran:?}"));
+    say("longest-ms", ran.longest.as_millis().to_string());
     let ask = Ask::new(Workload::tenant()).stored(Workload::id(0));
     say(
         "read",
@@ -92,16 +96,28 @@ impl Scene {
     pub(crate) fn new(workload: Workload) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let side = SideFile::open(folder.path().join("side")).unwrap();
-        let Workload { seed, changes, workers, .. } = workload;
-        fs::write(folder.path().join("workload"), format!("{seed} {changes} {workers}")).unwrap();
-        Self { folder, workload, side }
+        let scene = Self { folder, workload, side, deadline: Duration::from_secs(10) };
+        scene.write();
+        scene
+    }
+
+    /// The same for a child whose store answers its callers within this time.
+    pub(crate) fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self.write();
+        self
+    }
+
+    fn write(&self) {
+        let Workload { seed, changes, workers, patience } = self.workload;
+        let [patience, deadline] = [patience, self.deadline].map(|wait| wait.as_millis());
+        fs::write(self.path("workload"), format!("{seed} {changes} {workers} {patience} {deadline}")).unwrap();
     }
 
     /// The same notes and work for more changes.
     pub(crate) fn changes(&mut self, changes: u64) {
         self.workload.changes = changes;
-        let Workload { seed, workers, .. } = self.workload;
-        fs::write(self.path("workload"), format!("{seed} {changes} {workers}")).unwrap();
+        self.write();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -114,7 +130,7 @@ impl Scene {
 
     /// A copy of the store and its notes as they are, on which nothing that is done hurts the original.
     pub(crate) fn copy(&self) -> Self {
-        let copy = Self::new(self.workload);
+        let copy = Self::new(self.workload).deadline(self.deadline);
         for file in fs::read_dir(self.folder.path()).unwrap().flatten() {
             fs::copy(file.path(), copy.folder.path().join(file.file_name())).unwrap();
         }

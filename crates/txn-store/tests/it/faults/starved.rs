@@ -1,5 +1,7 @@
 //! A process that is given too little: file descriptors, memory.
 
+use std::time::Duration;
+
 use txn_store::faults::Workload;
 
 use super::child::{Scene, is_child, this_test};
@@ -13,7 +15,8 @@ fn limited(option: &str) -> Vec<String> {
 fn starve(test: &str, limits: impl Iterator<Item = String>) -> u64 {
     let mut starved = 0;
     for (round, limit) in limits.enumerate() {
-        let scene = Scene::new(Workload { seed: 23 + round as u64, changes: 30, workers: 3, ..Workload::default() });
+        let patience = Duration::from_millis(200);
+        let scene = Scene::new(Workload { seed: 23 + round as u64, changes: 30, workers: 3, patience });
         drop(scene.open());
         let ended = scene.run(test, &limited(&limit));
         let (open, health) = (ended.said("open").to_owned(), ended.said("health").to_owned());
