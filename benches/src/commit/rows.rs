@@ -31,7 +31,7 @@ CREATE TABLE event_term(
 /// The settings of our store.
 pub(super) const PAGE_BYTES: u32 = 4_096;
 pub(super) const CACHE_KIB: i64 = 65_536;
-pub(super) const CHECKPOINT_PAGES: i64 = 4_096;
+pub(super) const CHECKPOINT_PAGES: i64 = 16_384;
 
 pub(super) const INSERT_CHANGE: &str = "INSERT INTO change(tenant, id, fingerprint, recorded_at, entries, events, digest, type, schema, format, answer) \
     VALUES (1, ?1, ?2, ?3, 2, 2, ?2, ?4, ?5, 1, ?6)";

@@ -17,6 +17,7 @@
 //! | `txn_store_skips_total{backend}` | counter | changes put off because another holds their rows (`postgres`) |
 //! | `txn_store_retries_total{backend}` | counter | groups that were begun again (`postgres`) |
 //! | `txn_store_queued_changes{backend}` | gauge | changes that wait |
+//! | `txn_store_log_pages{backend}` | gauge | pages of 4 KiB in the write-ahead log; it grows while somebody reads an old state (`sqlite`) |
 //! | `txn_store_unchained_groups{backend}` | gauge | groups that the last step of the sequencer gave a place to (`postgres`): the lag of the log |
 //!
 //! ```

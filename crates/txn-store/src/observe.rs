@@ -125,6 +125,18 @@ impl Observe {
         metrics::gauge!("txn_store_unchained_groups", "backend" => self.0).set(groups);
     }
 
+    /// The write-ahead log holds so many pages.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn log_pages(self, pages: i64) {
+        metrics::gauge!("txn_store_log_pages", "backend" => self.0).set(small(usize::try_from(pages).unwrap_or(0)));
+    }
+
+    /// A reader of an old state keeps a write-ahead log of so many pages from being begun anew.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn log_is_held(self, pages: i64) {
+        tracing::warn!(backend = self.0, pages, "somebody reads an old state, and the write-ahead log grows");
+    }
+
     /// The medium works again, and everything that was acknowledged is there.
     #[cfg(feature = "sqlite")]
     pub(crate) fn recovered(self) {

@@ -21,7 +21,12 @@ fn change(id: &str, body: usize) -> Change {
 /// A call of these changes, each a tenant and an id.
 fn call_of(changes: &[(&str, &str)], body: usize) -> (Vec<Waiting>, Answers) {
     let (reply, answers) = oneshot::channel();
-    let state = CallState { answers: changes.iter().map(|_| None).collect(), reply: Some(reply), left: changes.len(), begun: 0 };
+    let state = CallState {
+        answers: changes.iter().map(|_| None).collect(),
+        reply: Some(reply),
+        left: changes.len(),
+        begun: 0,
+    };
     let call = Arc::new(Call { observe: Observe("test"), since: Instant::now(), state: Mutex::new(state) });
     let waiting = changes.iter().enumerate().map(|(at, (tenant, id))| {
         let commit = Commit { tenant: Tenant::new(tenant).unwrap(), change: change(id, body) };

@@ -18,6 +18,7 @@
 //!
 //! *Not* here: several processes on one file, network file systems, encryption.
 
+mod checkpoint;
 mod deadline;
 mod erase;
 mod errands;

@@ -160,6 +160,9 @@ pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
 /// Moves everything into the database and cuts the log to nothing; says 1 when a reader was in the way.
 pub(super) const EMPTY_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+/// Copies what no reader is in the way of; both say how many pages the log has, and how many of them have been copied.
+pub(super) const COPY_LOG: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+pub(super) const LOOK_AT_LOG: &str = "PRAGMA wal_checkpoint(NOOP)";
 /// Around a change in a host's transaction, which goes on when the change is refused.
 pub(super) const SAVEPOINT: &str = "SAVEPOINT txn_commit_in";
 pub(super) const UNDO_AND_RELEASE: &str = "ROLLBACK TO txn_commit_in; RELEASE txn_commit_in";

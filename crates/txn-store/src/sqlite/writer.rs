@@ -11,6 +11,7 @@ use txn_change::{Change, Link, Refusal, Stored, Tenant, Timestamp, Verdict, eval
 
 use super::{
     NO_MORE, OBSERVE, Shared,
+    checkpoint::Checkpoints,
     load::Rows,
     mark::{Left, Mark},
     open,
@@ -61,6 +62,7 @@ pub(super) struct Writer {
     tenants: HashMap<Tenant, Rows>,
     /// What SQLite said when this was learnt: it differs when another connection has written. `None` when nothing is known.
     data_version: Option<i64>,
+    checkpoints: Checkpoints,
     /// Set from a commit that failed until the database has been opened again: no change is taken.
     trouble: Option<Trouble>,
     /// What was acknowledged is not there any more.
@@ -85,6 +87,7 @@ impl Writer {
             classes: Classes::new(),
             tenants: HashMap::new(),
             data_version: None,
+            checkpoints: Checkpoints::every(open::CHECKPOINT_PAGES),
             trouble: None,
             is_broken: false,
             mark,
@@ -114,6 +117,9 @@ impl Writer {
             shared.jobs.done(before.saturating_sub(lines.len()));
             OBSERVE.group(group.len(), shared.jobs.waiting());
             self.settle(group);
+            if self.trouble.is_none() {
+                self.checkpoints.after_group(&self.connection);
+            }
             if self.is_broken {
                 shared.jobs.close("after a fault of the medium, what was acknowledged is not there any more");
                 lines.drain().for_each(|waiting| waiting.answer(Err(broken())));

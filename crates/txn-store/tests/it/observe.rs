@@ -115,6 +115,8 @@ fn commits_are_counted_by_outcome_and_nothing_gives_anybody_away() {
         for metric in ["txn_store_commit_seconds", "txn_store_group_changes", "txn_store_queued_changes"] {
             assert_eq!(heard(metric, ""), 1, "{metric} of {}: {told:?}", home.name());
         }
+        let has_log = usize::from(home.name() == "sqlite");
+        assert_eq!(heard("txn_store_log_pages", ""), has_log, "{}: {told:?}", home.name());
         assert!(told.keys().all(|key| !key.contains("secret")), "{told:?}");
     }
 }
