@@ -14,6 +14,9 @@ use crate::{
     limits::StoreLimits,
 };
 
+/// So many changes for each place of a line in a group are passed over, at most, to fill it.
+const PASSED_MAX: usize = 2;
+
 /// The lines of all tenants. The changes of one call stand in the line of its first, in their order.
 #[derive(Default)]
 pub(crate) struct Lines {
@@ -84,10 +87,21 @@ impl Lines {
     /// Takes the next group, each change with its line: at most so many and so large as the limits say, at least one if any waits. Calls that were dropped while
     /// they waited are not begun; those that waited too long are answered.
     pub(crate) fn gather(&mut self, limits: &StoreLimits) -> Vec<(Tenant, Waiting)> {
+        self.gather_if(limits, |_| true)
+    }
+
+    /// As [`Lines::gather`], without those that may not be taken now: they keep their places.
+    pub(crate) fn gather_if(
+        &mut self,
+        limits: &StoreLimits,
+        mut may_take: impl FnMut(&mut Waiting) -> bool,
+    ) -> Vec<(Tenant, Waiting)> {
         let now = Instant::now();
         let group_max = limits.group_max.max(1);
         let mut group: Vec<(Tenant, Waiting)> = Vec::with_capacity(self.count.min(group_max));
         let (mut bytes, mut is_full) = (0usize, false);
+        // Lines of which no more can be taken now, and whether something was.
+        let mut aside: Vec<(Tenant, bool)> = Vec::new();
         while !is_full
             && group.len() < group_max
             && let Some(tenant) = self.turns.pop_front()
@@ -96,8 +110,10 @@ impl Lines {
             let share = group_max.div_ceil(turns).min(group_max.saturating_sub(group.len()));
             let mut line = self.lines.remove(&tenant).unwrap_or_default();
             let mut taken = 0usize;
+            let mut passed: Vec<Waiting> = Vec::new();
             while taken < share
-                && let Some(next) = line.pop_front()
+                && passed.len() < share.saturating_mul(PASSED_MAX)
+                && let Some(mut next) = line.pop_front()
             {
                 let waited = now.duration_since(next.since);
                 if next.is_dropped() || waited > limits.wait_max {
@@ -106,12 +122,17 @@ impl Lines {
                     next.answer(Err(Error::new(ErrorKind::Overloaded, context)));
                     continue;
                 }
-                bytes = bytes.saturating_add(next.bytes);
-                is_full = !group.is_empty() && bytes > limits.group_bytes_max;
+                let with_next = bytes.saturating_add(next.bytes);
+                is_full = !group.is_empty() && with_next > limits.group_bytes_max;
                 if is_full {
                     line.push_front(next);
                     break;
                 }
+                if !may_take(&mut next) {
+                    passed.push(next);
+                    continue;
+                }
+                bytes = with_next;
                 self.count = self.count.saturating_sub(1);
                 if !next.begin() {
                     // Given up just now; its caller has been answered.
@@ -120,12 +141,21 @@ impl Lines {
                 taken = taken.saturating_add(1);
                 group.push((tenant.clone(), next));
             }
+            let has_more = taken == share || is_full;
+            passed.into_iter().rev().for_each(|waiting| line.push_front(waiting));
             if line.is_empty() {
                 continue;
             }
             self.lines.insert(tenant.clone(), line);
             // Whoever found the group full keeps its turn.
-            if taken > 0 {
+            match (has_more, taken > 0) {
+                (true, true) => self.turns.push_back(tenant),
+                (true, false) => self.turns.push_front(tenant),
+                (false, was_served) => aside.push((tenant, was_served)),
+            }
+        }
+        for (tenant, was_served) in aside.into_iter().rev() {
+            if was_served {
                 self.turns.push_back(tenant);
             } else {
                 self.turns.push_front(tenant);
@@ -135,7 +165,6 @@ impl Lines {
     }
 
     /// Takes everything.
-    #[cfg(any(test, feature = "sqlite"))]
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Waiting> {
         self.turns.clear();
         self.count = 0;

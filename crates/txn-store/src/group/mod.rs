@@ -1,5 +1,7 @@
 //! What every backend that commits in groups shares: callers hand over changes and wait; a committer takes what has gathered, fairly, and answers each.
 
+#[cfg(feature = "postgres")]
+mod lanes;
 mod lines;
 mod queue;
 #[cfg(test)]
@@ -15,6 +17,8 @@ use std::{
 use futures_channel::oneshot;
 use txn_change::Change;
 
+#[cfg(feature = "postgres")]
+pub(crate) use lanes::{Gathered, Lanes};
 pub(crate) use lines::Lines;
 pub(crate) use queue::Queue;
 
@@ -37,6 +41,11 @@ pub(crate) struct Waiting {
     /// How often it was passed over because somebody else held its rows.
     #[cfg(feature = "postgres")]
     pub(crate) skips: u32,
+    /// How often it was passed over because another lane had its rows in flight.
+    #[cfg(feature = "postgres")]
+    passes: u32,
+    #[cfg(feature = "postgres")]
+    touches: Box<[lanes::Touch]>,
     bytes: usize,
     at: usize,
     call: Arc<Call>,
@@ -194,6 +203,10 @@ pub(crate) async fn commit_known(
             since,
             #[cfg(feature = "postgres")]
             skips: 0,
+            #[cfg(feature = "postgres")]
+            passes: 0,
+            #[cfg(feature = "postgres")]
+            touches: Box::default(),
             bytes,
             at,
             call: Arc::clone(&call),

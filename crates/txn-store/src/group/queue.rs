@@ -136,6 +136,12 @@ impl<J> Queue<J> {
         Poll::Ready(is_open)
     }
 
+    /// A task that waited does no more: another is to be woken instead.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn forget(&self, waker: &Waker) {
+        self.state().wakers.retain(|known| !known.will_wake(waker));
+    }
+
     /// Says that so much weight is no longer waiting.
     pub(crate) fn done(&self, weight: usize) {
         let mut state = self.state();

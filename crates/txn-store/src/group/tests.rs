@@ -1,5 +1,8 @@
 //! Whose turn it is, what fits into a group, and who is answered without being begun.
 
+#[cfg(feature = "postgres")]
+mod lanes;
+
 use std::time::Duration;
 
 use pollster::block_on;
@@ -36,6 +39,10 @@ fn call_of(changes: &[(&str, &str)], body: usize) -> (Vec<Waiting>, Answers) {
             since: Instant::now(),
             #[cfg(feature = "postgres")]
             skips: 0,
+            #[cfg(feature = "postgres")]
+            passes: 0,
+            #[cfg(feature = "postgres")]
+            touches: Box::default(),
             at,
             call: Arc::clone(&call),
         }
@@ -291,4 +298,22 @@ fn a_change_that_is_given_up_while_it_is_begun_is_either_begun_or_refused() {
         }
     }
     assert_eq!(begun + refused, 2_000, "{begun} begun, {refused} refused");
+}
+
+#[test]
+fn what_may_not_be_taken_now_keeps_its_place_and_the_others_pass() {
+    let mut lines = Lines::default();
+    let _all = ["a", "b", "c"].map(|tenant| calls(&mut lines, tenant, 6));
+    let limits = limits(6);
+    let mut gather = |may_take: fn(&mut Waiting) -> bool| -> Vec<String> {
+        let group = lines.gather_if(&limits, may_take);
+        group.iter().map(|(_, waiting)| waiting.commit.change.id.to_string()).collect()
+    };
+    let is_not_of_a = |waiting: &mut Waiting| waiting.commit.tenant.as_str() != "a";
+    assert_eq!(gather(is_not_of_a), ["b/0", "b/1", "b/2", "c/0", "c/1", "c/2"]);
+    assert_eq!(gather(|_| true), ["a/0", "a/1", "b/3", "b/4", "c/3", "c/4"], "the turn of a was kept");
+    assert_eq!(gather(|_| false), [""; 0]);
+    let is_even = |waiting: &mut Waiting| waiting.commit.change.id.as_bytes().last().is_some_and(|n| n % 2 == 0);
+    assert_eq!(gather(is_even), ["a/2", "a/4"]);
+    assert_eq!(gather(|_| true), ["b/5", "c/5", "a/3", "a/5"]);
 }

@@ -1,8 +1,8 @@
-//! The tasks that commit. The hasty one takes what has gathered, locks what it can, and puts off what it cannot; the patient one takes what was put off too often, and waits.
+//! The tasks that commit. The hasty ones, each a [lane](Lanes), take what has gathered, lock what they can, and put off what they cannot; the patient one takes what was put off too often, and waits.
 //!
 //! One group takes four round trips: begin, load, write, commit; a fifth where something must stay absent.
 
-use std::{collections::VecDeque, future::poll_fn, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{PgConnection, Row, postgres::PgConnectOptions, raw_sql};
 use txn_change::{Change, Class, Refusal, Stored, Tenant, Timestamp, Verdict, evaluate};
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind},
-    group::{Lines, Queue, Waiting},
+    group::{Gathered, Lanes, Lines, Queue, Waiting},
     store::{Freshness, Outcome, Receipt},
 };
 
@@ -59,12 +59,14 @@ enum Ended {
 pub(super) struct Committer {
     shared: Arc<Shared>,
     patience: Patience,
+    /// Which of the lanes of its patience.
+    lane: usize,
     session: Option<Session>,
 }
 
 impl Committer {
-    pub(super) fn new(shared: Arc<Shared>, patience: Patience) -> Self {
-        Self { shared, patience, session: None }
+    pub(super) fn new(shared: Arc<Shared>, patience: Patience, lane: usize) -> Self {
+        Self { shared, patience, lane, session: None }
     }
 
     fn options(&self) -> &PgConnectOptions {
@@ -74,42 +76,26 @@ impl Committer {
         }
     }
 
-    fn queue(&self) -> &Queue<Waiting> {
-        match self.patience {
-            Patience::Hasty => &self.shared.jobs,
-            Patience::Patient => &self.shared.put_off,
-        }
-    }
-
     /// Commits until the queue is closed and empty.
     pub(super) async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        // However this task ends, nobody waits for ever: what it holds is dropped, and so unknown.
-        let queue = match self.patience {
-            Patience::Hasty => &shared.jobs,
-            Patience::Patient => &shared.put_off,
+        let (lanes, queue) = match self.patience {
+            Patience::Hasty => (&shared.hasty, &shared.jobs),
+            Patience::Patient => (&shared.patiently, &shared.put_off),
         };
-        let _end = End(&shared, queue);
-        let (mut taken, mut lines) = (VecDeque::new(), Lines::default());
-        loop {
-            let is_open = match lines.is_empty() {
-                true => poll_fn(|context| self.queue().poll_take(context, &mut taken, usize::MAX)).await,
-                false => self.queue().take(&mut taken, usize::MAX, false),
-            };
-            if !is_open && lines.is_empty() && taken.is_empty() {
-                break;
-            }
-            lines.add(taken.drain(..));
-            let waited = lines.len();
-            let group = lines.gather(&shared.limits);
-            let is_all_that_waits = lines.is_empty();
-            OBSERVE.group(group.len(), self.queue().waiting());
-            let put_off = if group.is_empty() { Vec::new() } else { self.settle(group).await };
-            let is_put_off = !put_off.is_empty();
+        let lane = self.lane;
+        // However this task ends, nobody waits for ever: what it holds is dropped, and so unknown.
+        let _end = End { shared: &shared, lanes, lane, queue };
+        while let Some(Gathered { group, is_all }) = lanes.next(lane, queue, &shared.limits).await {
+            OBSERVE.group(group.len(), queue.waiting());
+            let put_off = self.settle(group).await;
             OBSERVE.skipped(put_off.len());
-            self.put_off(&mut lines, put_off);
-            self.queue().done(waited.saturating_sub(lines.len()));
-            if is_put_off && is_all_that_waits && !lines.is_empty() {
+            let mut is_all_put_off = false;
+            lanes.done(lane, queue, |lines| {
+                is_all_put_off = is_all && lines.is_empty() && !put_off.is_empty();
+                self.put_off(lines, put_off);
+            });
+            if is_all_put_off {
                 // Whoever holds the rows may need a moment.
                 tokio::time::sleep(PAUSE).await;
             }
@@ -434,15 +420,18 @@ fn judge<'g>(group: &'g [Member], loaded: &mut Loaded, written: &mut Written<'g>
     judged
 }
 
-/// The end of a committer: by a panic, with its runtime, or because the store was closed. What is still queued is answered: better closed than never answered.
-struct End<'a>(&'a Shared, &'a Queue<Waiting>);
+/// The end of a committer: by a panic, with its runtime, or because the store was closed. The other lane does what is left; what nobody does any more is answered: better closed than never.
+struct End<'a> {
+    shared: &'a Shared,
+    lanes: &'a Lanes,
+    lane: usize,
+    queue: &'a Queue<Waiting>,
+}
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.0.close("the committer ended; open the store again");
-        let mut left = VecDeque::new();
-        self.1.take(&mut left, usize::MAX, false);
-        left.into_iter().for_each(|waiting: Waiting| waiting.answer(Err(closed())));
+        self.shared.close("the committer ended; open the store again");
+        self.lanes.end(self.lane, self.queue, closed);
     }
 }
 

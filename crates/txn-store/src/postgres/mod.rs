@@ -3,7 +3,7 @@
 //! **Durability.** A change is answered after the server has said that its COMMIT is done, with `synchronous_commit=on`; what the server and its standbys make of that is the operator's
 //! choice. When the answer to a COMMIT is lost, the store asks the server what became of it, and says [`Unknown`](crate::Outcome::Unknown) only if it cannot find out.
 //!
-//! **Several processes** on one schema are the normal case. Each commits in groups over one session, never waits for a row that another holds (it passes the change over, and after some times hands it to a second session
+//! **Several processes** on one schema are the normal case. Each commits in groups over two sessions, never waits for a row that another holds (it passes the change over, and after some times hands it to another session
 //! that does wait), and is told at once when another was first.
 //!
 //! **The log.** Positions and the chain are given after the commit, by one process at a time, within some milliseconds; [`Health::unchained`] says how many changes wait for that. Another process takes over by itself.
@@ -64,7 +64,7 @@ use crate::{
     clock::{Clock, StoreTime},
     cursor::Cursor,
     error::{Error, ErrorKind},
-    group::{self, Queue, Waiting},
+    group::{self, Lanes, Queue, Waiting},
     limits::StoreLimits,
     observe::Observe,
     query::{Page, Query},
@@ -132,7 +132,7 @@ impl Options {
         self
     }
 
-    /// How many sessions read: 1 to 64; 2 when nothing is said. Beside them a store keeps up to four: two that commit, one that chains, one that listens. An export has one
+    /// How many sessions read: 1 to 64; 2 when nothing is said. Beside them a store keeps up to five: three that commit, one that chains, one that listens. An export has one
     /// more as long as it is read, and for what is erased, and for what a host names first, there are up to two more meanwhile.
     #[must_use]
     pub fn readers(mut self, readers: usize) -> Self {
@@ -206,6 +206,9 @@ struct Shared {
     jobs: Queue<Waiting>,
     /// What the patient committer does.
     put_off: Queue<Waiting>,
+    /// What the hasty committers share, and what the patient one has.
+    hasty: Lanes,
+    patiently: Lanes,
     questions: Queue<Question>,
     sequencer: sequencer::Signal,
     /// Leave to open a session for an erasing, or for numbers.
@@ -218,6 +221,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Sessions for erasings, and for the numbers of hosts' tenants and classes, at most.
 const ERRANDS_MAX: u32 = 2;
+
+/// How many committers a process has that do not wait: while a group of one is flushed, the other loads and judges the next.
+const LANES: usize = 2;
 
 const OBSERVE: Observe = Observe("postgres");
 
@@ -337,6 +343,8 @@ impl Postgres {
             link: Mutex::default(),
             jobs: Queue::new("changes", options.limits.queue_max),
             put_off: Queue::new("changes", usize::MAX),
+            hasty: Lanes::new(LANES),
+            patiently: Lanes::new(1),
             questions: Queue::new("asks and pages", options.limits.queue_max),
             sequencer: sequencer::Signal::default(),
             errands: Semaphore::new(ERRANDS_MAX as usize),
@@ -345,8 +353,9 @@ impl Postgres {
         // The end of the chain is known before the first call.
         sequencer.step(true).await?;
         let mut tasks = Vec::new();
-        for patience in [Patience::Hasty, Patience::Patient] {
-            tasks.push(runtime.spawn(Committer::new(Arc::clone(&shared), patience).run()));
+        let hasty = (0..LANES).map(|lane| (Patience::Hasty, lane));
+        for (patience, lane) in hasty.chain([(Patience::Patient, 0)]) {
+            tasks.push(runtime.spawn(Committer::new(Arc::clone(&shared), patience, lane).run()));
         }
         for _ in 0..options.readers {
             tasks.push(runtime.spawn(reader::run(Arc::clone(&shared))));
