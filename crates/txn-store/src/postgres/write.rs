@@ -3,6 +3,7 @@
 //! What can collide with somebody else comes first, in the same order in every process: ids, records, counters, facts, fences; in each, keys in byte order. Each says how many rows it really wrote;
 //! fewer than asked means that somebody else was first, and the whole group is judged again.
 
+mod columns;
 mod parts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -183,7 +184,7 @@ impl<'g> Written<'g> {
         if !is_empty {
             w.s.part("WITH ", ", ", &format!("t AS MATERIALIZED (SELECT nextval('{schema}.ticket') AS no)"));
             w.group(self.digest.clone(), now);
-            w.changes(&self.changes);
+            w.changes(&self.changes, now);
             w.new_records(loaded, &vacant.records);
             w.new_counters(loaded, names, &vacant.counters);
             w.events(&self.events);

@@ -3,8 +3,10 @@
 use txn_change::{Counter, GroupDigest, Key, Lanes, Record, Term, Timestamp};
 
 use super::{
-    super::{load::Loaded, names::Names, statement::Statement, values::Lane},
-    Absent, ChangeRow, Collision, EntryRow, EventRow, number,
+    super::{load::Loaded, names::Names, statement::Statement},
+    Absent, ChangeRow, Collision, EntryRow, EventRow,
+    columns::{bind_lanes, named, unnest, unnest_named, used},
+    number,
 };
 use crate::encode::{guards_to_text, terms_to_bytes};
 
@@ -49,7 +51,7 @@ impl Writing<'_> {
         ));
     }
 
-    pub(super) fn changes(&mut self, rows: &[ChangeRow<'_>]) {
+    pub(super) fn changes(&mut self, rows: &[ChangeRow<'_>], now: Timestamp) {
         let mut order: Vec<(usize, &ChangeRow<'_>)> = rows.iter().enumerate().collect();
         order.sort_unstable_by_key(|(_, row)| (row.tenant, row.id.as_str()));
         let rows = || order.iter().map(|(_, row)| *row);
@@ -61,7 +63,6 @@ impl Writing<'_> {
             s.bind(rows().map(|row| row.stored.events.cast_signed()).collect::<Vec<i32>>()),
             s.bind(rows().map(|row| i32::from(row.stored.answer.schema())).collect::<Vec<_>>()),
             s.bind(rows().map(|row| i16::from(row.stored.answer.format().code())).collect::<Vec<_>>()),
-            s.bind(rows().map(|row| row.stored.recorded_at.as_nanos()).collect::<Vec<_>>()),
             s.bind(rows().map(|row| row.id.as_str()).collect::<Vec<_>>()),
             s.bind(rows().map(|row| &row.stored.fingerprint.0[..]).collect::<Vec<&[u8]>>()),
             s.bind(rows().map(|row| &row.stored.digest[..]).collect::<Vec<&[u8]>>()),
@@ -70,11 +71,13 @@ impl Writing<'_> {
         ];
         let from = unnest(
             &lists,
-            &["int4", "int4", "int4", "int4", "int4", "int2", "int8", "text", "bytea", "bytea", "text", "bytea"],
+            &["int4", "int4", "int4", "int4", "int4", "int2", "text", "bytea", "bytea", "text", "bytea"],
         );
+        // All of a group have one time.
+        let recorded_at = self.s.bind(now.as_nanos());
         let text = format!(
-            "INSERT INTO {}.change(ticket, at, tenant, entries, events, schema, format, recorded_at, id, fingerprint, digest, type, answer) \
-             SELECT t.no, u.* FROM t, {from} u",
+            "INSERT INTO {}.change(ticket, recorded_at, at, tenant, entries, events, schema, format, id, fingerprint, digest, type, answer) \
+             SELECT t.no, {recorded_at}, u.* FROM t, {from} u",
             self.schema
         );
         self.insert("c", &text, order.len());
@@ -224,7 +227,7 @@ impl Writing<'_> {
         }
         rows.sort_unstable_by_key(|(tenant, key, ..)| (*tenant, key.as_bytes()));
         let s = &mut self.s;
-        let mut lists = vec![
+        let lists = vec![
             s.bind(rows.iter().map(|row| row.2).collect::<Vec<_>>()),
             s.bind(rows.iter().map(|row| row.0).collect::<Vec<_>>()),
             s.bind(
@@ -242,13 +245,16 @@ impl Writing<'_> {
                 rows.iter().map(|row| row.3.map(|c| guards_to_text(&c.guards)).unwrap_or_default()).collect::<Vec<_>>(),
             ),
         ];
-        let mut types = vec!["int8", "int4", "int4", "int2", "int8", "int8", "bytea", "text", "text"];
-        bind_lanes(s, &mut lists, &mut types, rows.iter().map(|row| row.3.map_or(Lanes::ZERO, |c| c.lanes)));
-        let from = unnest(&lists, &types);
+        let types = ["int8", "int4", "int4", "int2", "int8", "int8", "bytea", "text", "text"];
+        let names = ["no", "tenant", "class", "status", "version", "sequence", "key", "unit", "guards"];
+        let mut lists = named(lists, &types, &names);
+        let lanes = rows.iter().map(|row| row.3.map_or(Lanes::ZERO, |c| c.lanes));
+        bind_lanes(s, &mut lists, "l", [true; 4], lanes);
         let text = format!(
             "INSERT INTO {}.counter(no, tenant, class, status, version, sequence, key, unit, guards, l0, l1, l2, l3) \
-             SELECT * FROM {from} u",
-            self.schema
+             SELECT * FROM {}",
+            self.schema,
+            unnest_named(&lists)
         );
         self.insert("n", &text, rows.len());
     }
@@ -264,26 +270,27 @@ impl Writing<'_> {
         }
         changed.sort_unstable_by_key(|(no, ..)| *no);
         let s = &mut self.s;
-        let mut lists = vec![
+        let lists = vec![
             s.bind(changed.iter().map(|row| row.0).collect::<Vec<_>>()),
             s.bind(changed.iter().map(|row| row.1.version.cast_signed()).collect::<Vec<_>>()),
             s.bind(changed.iter().map(|row| row.2.version.cast_signed()).collect::<Vec<_>>()),
             s.bind(changed.iter().map(|row| row.2.sequence.cast_signed()).collect::<Vec<_>>()),
         ];
-        let mut types = vec!["int8", "int8", "int8", "int8"];
-        bind_lanes(s, &mut lists, &mut types, changed.iter().map(|row| row.2.lanes));
-        let (mut set, mut columns) = ("", "");
+        let mut lists = named(lists, &["int8"; 4], &["no", "stored", "version", "sequence"]);
+        let lanes = changed.iter().map(|row| row.2.lanes);
+        let [l0, l1, l2, l3] = bind_lanes(s, &mut lists, "l", used(lanes.clone()), lanes);
+        let mut set = "";
         if changed.iter().any(|(_, stored, now)| stored.guards != now.guards || stored.status != now.status) {
-            lists.push(s.bind(changed.iter().map(|row| i16::from(row.2.status.code())).collect::<Vec<_>>()));
-            lists.push(s.bind(changed.iter().map(|row| guards_to_text(&row.2.guards)).collect::<Vec<_>>()));
-            types.extend(["int2", "text"]);
-            (set, columns) = (", status = u.status, guards = u.guards", ", status, guards");
+            let status = s.bind(changed.iter().map(|row| i16::from(row.2.status.code())).collect::<Vec<_>>());
+            let guards = s.bind(changed.iter().map(|row| guards_to_text(&row.2.guards)).collect::<Vec<_>>());
+            lists.extend([(status, "int2", "status".to_owned()), (guards, "text", "guards".to_owned())]);
+            set = ", status = u.status, guards = u.guards";
         }
-        let from = unnest(&lists, &types);
         let text = format!(
-            "UPDATE {}.counter c SET version = u.version, sequence = u.sequence, l0 = u.l0, l1 = u.l1, l2 = u.l2, l3 = u.l3{set} \
-             FROM {from} u(no, stored, version, sequence, l0, l1, l2, l3{columns}) WHERE c.no = u.no AND c.version = u.stored",
-            self.schema
+            "UPDATE {}.counter c SET version = u.version, sequence = u.sequence, l0 = {l0}, l1 = {l1}, l2 = {l2}, l3 = {l3}{set} \
+             FROM {} WHERE c.no = u.no AND c.version = u.stored",
+            self.schema,
+            unnest_named(&lists)
         );
         self.counted("o", &text, changed.len());
     }
@@ -293,7 +300,7 @@ impl Writing<'_> {
             return;
         }
         let s = &mut self.s;
-        let mut lists = vec![
+        let lists = vec![
             s.bind(rows.iter().map(|row| row.counter).collect::<Vec<_>>()),
             s.bind(rows.iter().map(|row| row.entry.sequence.cast_signed()).collect::<Vec<_>>()),
             s.bind(rows.iter().map(|row| row.at).collect::<Vec<_>>()),
@@ -302,14 +309,17 @@ impl Writing<'_> {
             s.bind(rows.iter().map(|row| row.entry.effective_at.as_nanos()).collect::<Vec<_>>()),
             s.bind(rows.iter().map(|row| row.entry.label.as_str()).collect::<Vec<_>>()),
         ];
-        let mut types = vec!["int8", "int8", "int4", "int4", "bool", "int8", "text"];
-        bind_lanes(s, &mut lists, &mut types, rows.iter().map(|row| row.entry.delta));
-        bind_lanes(s, &mut lists, &mut types, rows.iter().map(|row| row.entry.after));
-        let from = unnest(&lists, &types);
+        let names = ["counter", "sequence", "at", "ord", "short", "effective_at", "label"];
+        let mut lists = named(lists, &["int8", "int8", "int4", "int4", "bool", "int8", "text"], &names);
+        let (deltas, afters) = (rows.iter().map(|row| row.entry.delta), rows.iter().map(|row| row.entry.after));
+        let used = used(deltas.clone().chain(afters.clone()));
+        let deltas = bind_lanes(s, &mut lists, "d", used, deltas).join(", ");
+        let afters = bind_lanes(s, &mut lists, "a", used, afters).join(", ");
         self.part(&format!(
             "en AS (INSERT INTO {}.entry(ticket, counter, sequence, at, ord, short, effective_at, label, d0, d1, d2, d3, a0, a1, a2, a3) \
-             SELECT t.no, u.* FROM t, {from} u)",
-            self.schema
+             SELECT t.no, u.counter, u.sequence, u.at, u.ord, u.short, u.effective_at, u.label, {deltas}, {afters} FROM t, {})",
+            self.schema,
+            unnest_named(&lists)
         ));
     }
 
@@ -436,31 +446,4 @@ impl Writing<'_> {
         }
         looked.join(" AND ")
     }
-}
-
-/// Four lists of lanes; as 64 bits where all of them fit, which the server unpacks in half the time.
-fn bind_lanes(
-    s: &mut Statement,
-    lists: &mut Vec<String>,
-    types: &mut Vec<&'static str>,
-    rows: impl Iterator<Item = Lanes> + Clone,
-) {
-    let is_small = rows.clone().all(|lanes| lanes.0.iter().all(|lane| i64::try_from(*lane).is_ok()));
-    for lane in 0..4 {
-        let of = |lanes: Lanes| lanes.0.get(lane).copied().unwrap_or(0);
-        if is_small {
-            let small = rows.clone().map(|lanes| i64::try_from(of(lanes)).unwrap_or_default());
-            lists.push(s.bind(small.collect::<Vec<i64>>()));
-            types.push("int8");
-        } else {
-            lists.push(s.bind(rows.clone().map(|lanes| Lane(of(lanes))).collect::<Vec<Lane>>()));
-            types.push("numeric");
-        }
-    }
-}
-
-/// Lists side by side as a table.
-fn unnest(lists: &[String], types: &[&str]) -> String {
-    let typed: Vec<String> = lists.iter().zip(types).map(|(list, of)| format!("{list}::{of}[]")).collect();
-    format!("unnest({})", typed.join(", "))
 }
