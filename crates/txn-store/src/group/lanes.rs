@@ -13,7 +13,7 @@ use std::{
 
 use txn_change::{Expect, Tenant};
 
-use super::{Lines, Queue, Waiting};
+use super::{Lines, Queue, Waiting, lines::PASSED_MAX};
 use crate::{error::Error, limits::StoreLimits};
 
 /// A change that was passed over so often reserves what it touches, so that those who come later do not keep it waiting.
@@ -97,7 +97,10 @@ impl Lanes {
         for waiting in &mut new {
             waiting.touches = self.touches(waiting);
         }
-        let is_blocked = state.is_blocked(lane) && new.iter().all(|waiting| !state.may_begin(lane, waiting));
+        // Where more waits than is looked at, what is new would hardly be reached.
+        let is_crowded = state.lines.len() > limits.group_max.saturating_mul(PASSED_MAX);
+        let is_blocked =
+            state.is_blocked(lane) && (is_crowded || new.iter().all(|waiting| !state.may_begin(lane, waiting)));
         state.lines.add(new);
         let group = if is_blocked { Vec::new() } else { state.gather(lane, queue, limits) };
         if !group.is_empty() {

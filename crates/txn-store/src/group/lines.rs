@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// So many changes for each place of a line in a group are passed over, at most, to fill it.
-const PASSED_MAX: usize = 2;
+pub(super) const PASSED_MAX: usize = 2;
 
 /// The lines of all tenants. The changes of one call stand in the line of its first, in their order.
 #[derive(Default)]
@@ -86,6 +86,7 @@ impl Lines {
 
     /// Takes the next group, each change with its line: at most so many and so large as the limits say, at least one if any waits. Calls that were dropped while
     /// they waited are not begun; those that waited too long are answered.
+    #[cfg(any(test, feature = "sqlite"))]
     pub(crate) fn gather(&mut self, limits: &StoreLimits) -> Vec<(Tenant, Waiting)> {
         self.gather_if(limits, |_| true)
     }

@@ -90,15 +90,11 @@ impl Committer {
             OBSERVE.group(group.len(), queue.waiting());
             let put_off = self.settle(group).await;
             OBSERVE.skipped(put_off.len());
-            let mut is_all_put_off = false;
-            lanes.done(lane, queue, |lines| {
-                is_all_put_off = is_all && lines.is_empty() && !put_off.is_empty();
-                self.put_off(lines, put_off);
-            });
-            if is_all_put_off {
-                // Whoever holds the rows may need a moment.
+            if is_all && !put_off.is_empty() {
+                // Whoever holds the rows may need a moment; till then the other lane is not to try, either.
                 tokio::time::sleep(PAUSE).await;
             }
+            lanes.done(lane, queue, |lines| self.put_off(lines, put_off));
         }
     }
 
