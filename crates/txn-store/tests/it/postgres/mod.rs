@@ -5,5 +5,6 @@ mod conformance;
 mod dropped;
 mod export;
 mod failover;
+mod requirers;
 pub(crate) mod server;
 mod several;
