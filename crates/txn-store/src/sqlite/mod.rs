@@ -72,8 +72,8 @@ use crate::{
     watch::Head,
 };
 
-use errands::{Errands, Running};
 use deadline::{Alarm, Caller, Deadlines};
+use errands::{Errands, Running};
 use reader::Question;
 
 /// How durable a commit is when it is acknowledged.
