@@ -38,6 +38,13 @@ pub enum Row {
         /// Where the log ended with it.
         position: Position,
     },
+    /// How far the store was purged. Stands before everything else.
+    Purged {
+        /// Among so many changes from the beginning of the chain, answers may have been let go of.
+        answers: u64,
+        /// Up to here, events that are not lasting have been.
+        events: Position,
+    },
     /// A counter.
     Counter {
         /// The tenant.
@@ -65,7 +72,7 @@ pub enum Row {
     },
 }
 
-/// A consistent reading of a whole store, in parts: first every change in the order of the chain, each group before its link; then every counter and every record.
+/// A consistent reading of a whole store, in parts: first how far it was purged, and every change in the order of the chain, each group before its link; then every counter and every record.
 #[async_trait]
 pub trait Export: Send {
     /// The next rows, at most `max`; empty at the end.
@@ -108,8 +115,8 @@ impl Erase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Purge {
-    /// The answers of changes that left an entry or an event, which tell that they were done. A repetition is answered as done, with the [erased](txn_change::Format::Erased) answer. The answers of other changes
-    /// stay: nothing else tells what came of them.
+    /// The answers of changes that left an entry or a fact, which tell that they were done; those of txn's own services too. A repetition is answered as done, with the [erased](txn_change::Format::Erased) answer. The
+    /// answers of other changes stay: nothing else tells what came of them.
     Answers,
     /// The events that are not [lasting](txn_change::Event::is_lasting), and with them the log up to there, as far as every [`Consumer`](crate::Consumer) has acknowledged it. Facts and txn's own events are still
     /// found by id and by term; to read the log from before its new beginning is an error of the kind [`Purged`](crate::ErrorKind::Purged).
@@ -121,7 +128,7 @@ pub enum Purge {
 pub struct Purged {
     /// Answers or events that it let go of.
     pub rows: u64,
-    /// Whether nothing more is old enough, or free to go; else another call goes on.
+    /// Whether nothing more is old enough, or free to go, or another process is at it; else another call goes on.
     pub is_complete: bool,
 }
 
@@ -177,8 +184,8 @@ pub trait StoreAdmin: Store {
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for what belongs to txn.
     async fn erase(&self, tenant: &Tenant, what: Vec<Erase>) -> Result<u64, Error>;
 
-    /// Lets go, for all tenants, of what is older than `before` in the store's time; what stays proves the chain as before. One call looks at about `max` rows, whole groups at a time, so that it is short; call it until it is complete. Any
-    /// number of processes may.
+    /// Lets go, for all tenants, of what is older than `before` in the store's time; what stays proves the chain as before. One call lets go of about `max` events and index terms, a whole change at least, or of the answers of about `max`
+    /// changes, so that it is short; call it until it is complete. Any number of processes may; one of them does it.
     ///
     /// ```
     /// # #[cfg(feature = "memory")] {

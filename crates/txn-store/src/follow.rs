@@ -10,9 +10,6 @@ use crate::{
     tail::{self, Mark, Seen, Tail},
 };
 
-/// Events that are read at once.
-const PAGE: usize = 256;
-
 /// The log from a position on: every event once, in order, waiting for those to come.
 ///
 /// ```
@@ -36,13 +33,14 @@ pub struct Follow {
     store: Arc<dyn Store>,
     after: Position,
     items: VecDeque<LogItem>,
+    limit: usize,
 }
 
 impl Follow {
     /// Follows the log of all tenants behind a position.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, after: Position) -> Self {
-        Self { store, after, items: VecDeque::new() }
+        Self { store, after, items: VecDeque::new(), limit: tail::PAGE }
     }
 
     /// The position of the event that was given last.
@@ -61,7 +59,10 @@ impl Follow {
                 self.after = item.position;
                 return Ok(item);
             }
-            self.items = self.store.read(self.after, PAGE).await?.items.into();
+            self.items = match self.store.read(self.after, self.limit).await {
+                Err(error) if tail::is_above_the_limit(&error, &mut self.limit) => continue,
+                page => page?.items.into(),
+            };
             if self.items.is_empty() {
                 self.store.watch(self.after).await?;
             }
@@ -116,6 +117,7 @@ impl Consumer {
     /// [`ErrorKind::Invalid`] for a name that cannot be one: 1 to 200 graphic ASCII characters; else as [`Store::commit`].
     pub async fn open(store: Arc<dyn Store>, name: &str) -> Result<Self, Error> {
         let key = tail::cursor_key(name)?;
+        let mut tried = None;
         loop {
             let (cursor, tail) = tail::load(&*store, &key).await?;
             let before = cursor.unwrap_or(Seen { value: Mark { position: 0, epoch: 0, is_retired: true }, version: 0 });
@@ -128,6 +130,8 @@ impl Consumer {
             if consumer.write(Mark { position, epoch, is_retired: false }, begins.then_some(tail)).await? {
                 return Ok(consumer);
             }
+            // The tail may have moved instead.
+            tail::moved(&mut tried, before.version.saturating_add(tail.version), "the cursor or the tail")?;
         }
     }
 

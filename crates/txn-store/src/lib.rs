@@ -88,3 +88,5 @@ pub use scope::Scope;
 pub use store::{
     Ask, Commit, Freshness, LogItem, LogPage, Outcome, Position, Receipt, Recorded, Resolution, Snapshot, Store,
 };
+#[doc(hidden)]
+pub use tail::{Mark, Tail};

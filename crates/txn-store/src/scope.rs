@@ -95,9 +95,14 @@ impl Scope {
     /// ```
     ///
     /// # Errors
-    /// As [`Store::commit`] and [`Store::get`]; retryable, as long as the store cannot tell.
+    /// [`ErrorKind::Invalid`] for an id of txn's own; else as [`Store::commit`] and [`Store::get`]; retryable, as long as the store cannot tell.
     pub async fn resolve(&self, id: &ChangeId) -> Result<Resolution, Error> {
-        let batch = vec![Commit { tenant: self.tenant.clone(), change: Change::not_done(id.clone()) }];
+        let change = Change::not_done(id.clone());
+        if !self.may_write_reserved {
+            let reserved = |invalid| Error::new(ErrorKind::Invalid, format!("settling {id}")).because(invalid);
+            change.check_host().map_err(reserved)?;
+        }
+        let batch = vec![Commit { tenant: self.tenant.clone(), change }];
         let settled = self.store.commit(batch).await.pop().unwrap_or_else(|| Err(one_each("result for a change")))?;
         match settled {
             Outcome::Done(receipt) if receipt.answer.type_name() == Change::NOT_DONE_TYPE => Ok(Resolution::NotDone),

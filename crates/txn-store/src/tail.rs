@@ -4,9 +4,9 @@
 //! cursor begins in what is being let go of.
 
 use serde::{Deserialize, Serialize};
-#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
-use txn_change::Timestamp;
 use txn_change::{Body, Change, ChangeId, Document, Expect, Fingerprint, Key, Kind, Record, Refusal, Segment, Tenant};
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+use txn_change::{Event, Timestamp};
 
 use crate::{
     error::{Error, ErrorKind},
@@ -14,8 +14,8 @@ use crate::{
     store::{Ask, Commit, Outcome, Position, Store},
 };
 
-/// Cursors that are read at once.
-const PAGE: usize = 256;
+/// Rows that are read at once, or as many as a store's limit allows.
+pub(crate) const PAGE: usize = 256;
 
 const CURSOR_KIND: Kind = Kind::reserved("txn-cursor");
 const TAIL_KIND: Kind = Kind::reserved("txn-tail");
@@ -23,11 +23,13 @@ const TAIL_KIND: Kind = Kind::reserved("txn-tail");
 /// Where a consumer stands, and how often its name was taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Mark {
-    pub(crate) position: u64,
-    pub(crate) epoch: u64,
+pub struct Mark {
+    /// Everything up to here has been acknowledged.
+    pub position: u64,
+    /// Grows with every owner.
+    pub epoch: u64,
     /// It holds nothing back, and begins anew when it is opened again.
-    pub(crate) is_retired: bool,
+    pub is_retired: bool,
 }
 
 impl Document for Mark {
@@ -36,10 +38,19 @@ impl Document for Mark {
 }
 
 /// How far the log was given free.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Tail {
-    pub(crate) position: u64,
+pub struct Tail {
+    /// Up to here.
+    pub position: u64,
+}
+
+impl Tail {
+    /// What a change that gives the log free was asked, as the chain holds it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of("txn.tail", self)
+    }
 }
 
 impl Document for Tail {
@@ -99,8 +110,12 @@ fn read<T: Document>(body: &Body) -> Result<T, Error> {
 /// The names of all consumers that hold the log back, and how far each has acknowledged it.
 pub(crate) async fn cursors(store: &dyn Store) -> Result<Vec<(String, Position)>, Error> {
     let (query, mut after, mut all) = (Query::Records(Range::kind(CURSOR_KIND)), None, Vec::new());
+    let mut limit = PAGE;
     loop {
-        let page = store.find(&Tenant::default(), &query, after.as_ref(), PAGE).await?;
+        let page = match store.find(&Tenant::default(), &query, after.as_ref(), limit).await {
+            Err(error) if is_above_the_limit(&error, &mut limit) => continue,
+            page => page?,
+        };
         for found in page.items {
             let Found::Record(key, record) = found else { continue };
             let mark: Mark = read(&record.body)?;
@@ -117,9 +132,19 @@ pub(crate) async fn cursors(store: &dyn Store) -> Result<Vec<(String, Position)>
     }
 }
 
+/// Whether a page was asked for that a store with a smaller limit does not give; then the next is half as long.
+pub(crate) fn is_above_the_limit(error: &Error, limit: &mut usize) -> bool {
+    let is_it = error.kind() == ErrorKind::Invalid && *limit > 1;
+    if is_it {
+        *limit = limit.div_euclid(2);
+    }
+    is_it
+}
+
 /// Gives the log free as far as `target` and the cursors allow; says how far of it is free then.
 #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
 pub(crate) async fn free(store: &dyn Store, target: Position) -> Result<Position, Error> {
+    let mut tried = None;
     loop {
         // The tail first: a cursor that begins after it was read has put it anew.
         let (_, tail) = load(store, &Key::of(CURSOR_KIND).number(0).build()).await?;
@@ -131,26 +156,27 @@ pub(crate) async fn free(store: &dyn Store, target: Position) -> Result<Position
         }
         let further = Tail { position: wanted.0 };
         let id = ChangeId::new(format!("txn.tail/{}", tail.version)).expect("a number is graphic");
-        let change = tail.put(Change::new(id, Fingerprint::of("txn.tail", &further)), tail_key(), &further);
+        let change = tail.put(Change::new(id, further.fingerprint()), tail_key(), &further);
         if commit(store, change, "giving the log free").await? {
             return Ok(wanted);
         }
+        moved(&mut tried, tail.version, "the tail of the log")?;
     }
 }
 
-/// The next groups of the log that are old enough, by their numbers, each with the position where the log ends with it.
+/// The next groups that are old enough, by their numbers, each with the position where the log ends with it.
 #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     groups: Vec<(u64, Position)>,
-    changes: u64,
+    weight: u64,
     /// Whether there may be more that are old enough.
     is_cut: bool,
 }
 
 #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
 impl Plan {
-    /// Takes groups, each with its changes and its time, as long as they are old enough, and as many as hold about `max` changes.
+    /// Takes groups, each with its weight and its time, as long as they are old enough, until they weigh `max`.
     pub(crate) fn of<E>(
         groups: impl IntoIterator<Item = Result<(u64, Position, u64, Timestamp), E>>,
         before: Timestamp,
@@ -158,13 +184,13 @@ impl Plan {
     ) -> Result<Self, E> {
         let mut plan = Self::default();
         for group in groups {
-            let (number, position, changes, recorded_at) = group?;
+            let (number, position, weight, recorded_at) = group?;
             if recorded_at >= before {
                 break;
             }
             plan.groups.push((number, position));
-            plan.changes = plan.changes.saturating_add(changes);
-            if plan.changes >= max as u64 {
+            plan.weight = plan.weight.saturating_add(weight);
+            if plan.weight >= max as u64 {
                 plan.is_cut = true;
                 break;
             }
@@ -177,11 +203,24 @@ impl Plan {
         self.groups.last().map(|(_, position)| *position)
     }
 
-    /// The last of them that is free, and whether nothing more can go then.
-    pub(crate) fn free(&self, free: Position) -> (Option<(u64, Position)>, bool) {
-        let last = self.groups.iter().rev().find(|(_, position)| *position <= free);
-        (last.copied(), !self.is_cut || last != self.groups.last())
+    /// The last group that ends at or before a position.
+    pub(crate) fn last_within(&self, end: Position) -> Option<u64> {
+        self.groups.iter().rev().find(|(_, position)| *position <= end).map(|(number, _)| *number)
     }
+
+    /// Whether nothing more can go behind what a budget has taken.
+    pub(crate) fn is_complete(&self, budget: &Budget) -> bool {
+        !budget.is_spent && (!self.is_cut || self.target().is_none_or(|target| budget.free < target))
+    }
+}
+
+/// Fails when a record that somebody else must have put before us still stands at the version of the last try: the id of our change was used for something else.
+pub(crate) fn moved(tried: &mut Option<u64>, version: u64, what: &str) -> Result<(), Error> {
+    if tried.replace(version) == Some(version) {
+        let context = format!("{what} stands at version {version}, and the id of its next step is taken");
+        return Err(Error::new(ErrorKind::Corrupt, context));
+    }
+    Ok(())
 }
 
 /// Commits a change of records; false when one of them stands elsewhere by now.
@@ -192,8 +231,46 @@ pub(crate) async fn commit(store: &dyn Store, change: Change, doing: &str) -> Re
         Some(Ok(Outcome::Done(receipt))) => Ok(!receipt.replayed),
         Some(Ok(Outcome::Refused(Refusal::Conflict { .. } | Refusal::KeyReused { .. }))) => Ok(false),
         Some(Err(error)) => Err(error),
+        Some(Ok(Outcome::Refused(refusal))) => Err(Error::new(ErrorKind::Corrupt, format!("{doing}: {refusal}"))),
         other => Err(Error::new(ErrorKind::Unavailable, format!("{doing}: {other:?}"))),
     }
+}
+
+/// Takes changes of the log, each with where it ends and what it weighs, as far as they are free, until they weigh `max`.
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+#[derive(Debug)]
+pub(crate) struct Budget {
+    pub(crate) free: Position,
+    pub(crate) max: u64,
+    /// Where the log begins when what was taken has gone.
+    pub(crate) end: Position,
+    /// Whether it ended because it had enough.
+    pub(crate) is_spent: bool,
+    spent: u64,
+}
+
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+impl Budget {
+    pub(crate) fn new(tail: Position, free: Position, max: usize) -> Self {
+        Self { free, max: max as u64, end: tail, is_spent: false, spent: 0 }
+    }
+
+    /// Whether the next change goes.
+    pub(crate) fn takes(&mut self, end: Position, weight: usize) -> bool {
+        self.is_spent |= self.spent >= self.max;
+        let takes = !self.is_spent && end <= self.free;
+        if takes {
+            self.end = end;
+            self.spent = self.spent.saturating_add(weight as u64);
+        }
+        takes
+    }
+}
+
+/// The weight of an event: itself and its index terms.
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+pub(crate) fn weight(events: &[Event]) -> usize {
+    events.iter().fold(0, |sum: usize, event| sum.saturating_add(1).saturating_add(event.terms.len()))
 }
 
 /// The error of who reads from before the beginning of the log.

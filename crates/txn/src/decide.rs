@@ -27,7 +27,7 @@ impl<T: Document> Done<T> {
     /// The answer that the first call was given.
     ///
     /// # Errors
-    /// [`BodyError`] when it was stored by a build with other shapes.
+    /// [`BodyError::Erased`] when the answer was purged since: it was done, at [`Done::recorded_at`], and what it did stands in its records. Another [`BodyError`] when it was stored by a build with other shapes.
     pub fn value(&self) -> Result<T, BodyError> {
         self.answer.read()
     }

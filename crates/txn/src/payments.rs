@@ -1,6 +1,6 @@
 //! The payments of one tenant.
 
-use txn_change::{Change, Key};
+use txn_change::{BodyError, Change, Key};
 use txn_core::{
     Context, Versioned,
     id::{PaymentId, RefundId},
@@ -202,18 +202,28 @@ impl Payments<'_> {
         };
         let key = Self::step_key(claimed);
         match self.record_as("payment.result", &key, &claimed.value.id, operation, result).await {
-            Ok(done) => Ok(done.value()?),
+            Ok(done) => self.stands(done, &claimed.value.id).await,
             // Another caller has recorded another result of this step. What was done was done: it is recorded behind it, or the call fails.
             Err(Failure::KeyReused { .. }) if matches!(result, OperationResult::Done(_)) => {
-                Ok(self.record_as("payment.late", &key, &claimed.value.id, operation, result).await?.value()?)
+                let late = self.record_as("payment.late", &key, &claimed.value.id, operation, result).await?;
+                self.stands(late, &claimed.value.id).await
             }
             // Somebody settled the step's id as not done; the gateway's answer is recorded all the same.
             Err(Failure::GivenUp { .. }) => {
-                Ok(self.record_as("payment.late", &key, &claimed.value.id, operation, result).await?.value()?)
+                let late = self.record_as("payment.late", &key, &claimed.value.id, operation, result).await?;
+                self.stands(late, &claimed.value.id).await
             }
             // Anything less certain gives way to what is recorded.
             Err(Failure::KeyReused { .. }) => Ok(self.known(&claimed.value.id).await?.value),
             Err(failure) => Err(failure),
+        }
+    }
+
+    /// The answer of a step, or, when it was purged since, the payment as it stands.
+    async fn stands(&self, done: Done<Payment>, payment: &PaymentId) -> Result<Payment, Failure> {
+        match done.value() {
+            Err(BodyError::Erased { .. }) => Ok(self.known(payment).await?.value),
+            value => Ok(value?),
         }
     }
 
@@ -303,7 +313,10 @@ impl Payments<'_> {
         };
         let settled: Done<Refund> =
             self.refund_step("refund.settle", &key, &keys, payment, &(payment, refund, result), decide).await?;
-        Ok(settled.value()?)
+        match settled.value() {
+            Err(error @ BodyError::Erased { .. }) => self.get_refund(refund).await?.ok_or(error.into()),
+            value => Ok(value?),
+        }
     }
 
     async fn refund_step<C: serde::Serialize>(

@@ -140,7 +140,7 @@ impl Change {
         once("sets", self.set.iter().map(|s| &s.counter))
     }
 
-    /// Whether the change writes only what a host may write: no record, counter, index, event type or fact id of a reserved kind.
+    /// Whether the change writes only what a host may write: no record, counter, index, event type or fact id of a reserved kind, under no id that begins with `txn`.
     ///
     /// # Errors
     /// [`Invalid::Reserved`] or [`Invalid::ReservedName`] with the first that belongs to txn.
@@ -152,7 +152,10 @@ impl Change {
         }
         let types = self.append.iter().map(|event| ("event type", event.body.type_name()));
         let facts = self.append.iter().filter_map(|event| Some(("fact id", event.id.as_ref()?.as_str())));
-        match types.chain(facts).find(|(_, name)| is_reserved(name)) {
+        // Its services take the other words for ids of requests, which are the host's.
+        let is_own = self.id.split(['-', '.', '/']).next() == Some("txn");
+        let ids = is_own.then_some(("change id", self.id.as_str()));
+        match types.chain(facts).chain(ids).find(|(_, name)| is_reserved(name)) {
             Some((what, name)) => Err(Invalid::ReservedName { what, name: name.into() }),
             None => Ok(()),
         }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use txn_change::{Body, Event, Format, Kind, Timestamp};
+use txn_change::{Body, Event, Format, Kind, Tenant, Timestamp};
 
 use super::{
     Harness, Scenario,
@@ -17,7 +17,7 @@ use crate::{
     follow::Consumer,
     query::{Found, Query, Range},
     scope::Scope,
-    store::{Outcome, Position, Resolution, Store},
+    store::{Commit, Outcome, Position, Resolution, Store},
 };
 
 pub(super) const ALL: &[Scenario] = named![Nothing:
@@ -26,6 +26,10 @@ pub(super) const ALL: &[Scenario] = named![Nothing:
     the_log_is_not_purged_before_its_consumers_have_it,
     a_consumer_that_begins_while_the_log_is_purged_misses_nothing,
     a_purge_of_nothing_or_too_much_at_once,
+    one_purge_takes_no_more_than_it_was_told,
+    small_pages_are_enough_to_purge_and_to_follow,
+    answers_stay_where_nothing_else_tells,
+    a_host_cannot_take_the_ids_that_purging_needs,
 ];
 
 pub(super) const DURABLE: &[Scenario] = named![Durability: a_purged_log_goes_on_when_the_store_is_opened_again];
@@ -205,6 +209,89 @@ async fn a_consumer_that_begins_while_the_log_is_purged_misses_nothing(harness: 
         }
     }
     Ok(())
+}
+
+/// Changes of many events, many of them in one group: a purge stops between two of them.
+async fn one_purge_takes_no_more_than_it_was_told(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    let mut changes = Vec::new();
+    for index in 0..12u32 {
+        let seen = |n: u32| Ok::<_, super::Failure>(event(&n.to_string()).with_term(term(&format!("{n}"))?));
+        let events = (0..40).map(seen).collect::<Checked<Vec<_>>>()?;
+        changes.push(events.into_iter().fold(change(&format!("{index}"))?, txn_change::Change::append));
+    }
+    for outcome in subject.batch(changes).await? {
+        holds("it is done", matches!(outcome, Outcome::Done(_)))?;
+    }
+    subject.settled().await?;
+    let (mut tails, mut rows) = (Vec::new(), 0u64);
+    loop {
+        // An event and its term are two.
+        let purged = subject.store.purge(Purge::Events, Timestamp::MAX, 100).await?;
+        holds(format!("{} events at once", purged.rows), purged.rows <= 80)?;
+        rows = rows.saturating_add(purged.rows);
+        let tail = subject.store.health().await?.tail;
+        equal("where the log begins", &tail.0, &rows)?;
+        equal("what follows", &subject.store.read(tail, 1).await?.items.len(), &usize::from(rows < 480))?;
+        proves(&subject).await?;
+        if purged.is_complete {
+            break;
+        }
+        tails.push(tail.0);
+    }
+    equal("events purged", &rows, &480)?;
+    equal("how far each came", &tails, &(1..=6u64).map(|times| times.saturating_mul(80)).collect::<Vec<_>>())?;
+    equal("what is told", &subject.contents(7).await?.purged, &Some((0, Position(480))))
+}
+
+async fn small_pages_are_enough_to_purge_and_to_follow(harness: &Harness) -> Checked {
+    let subject = harness.limited(crate::StoreLimits { page_max: 3, ..crate::StoreLimits::default() }).await?;
+    let store: Arc<dyn Store> = subject.store.clone();
+    for index in 0..9u32 {
+        subject.done(change(&format!("{index}"))?.append(event("e"))).await?;
+        Consumer::open(Arc::clone(&store), &format!("c-{index}")).await?;
+    }
+    equal("consumers", &Consumer::list(&*store).await?.len(), &9)?;
+    for index in 0..9u32 {
+        let mut consumer = Consumer::open(Arc::clone(&store), &format!("c-{index}")).await?;
+        for position in 1..=9u64 {
+            equal("what it is given", &consumer.next().await?.position, &Position(position))?;
+        }
+        consumer.acknowledge().await?;
+    }
+    equal("events purged", &purge(&subject, Purge::Events, Timestamp::MAX, 3).await?, &9)
+}
+
+async fn answers_stay_where_nothing_else_tells(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    let told = |id: &str| Ok::<_, super::Failure>(change(id)?.answer(body("declined")));
+    subject.done(told("record")?.insert(note("n")?, body("n"), vec![])).await?;
+    subject.done(told("passing")?.append(event("e"))).await?;
+    subject.done(told("fact")?.append(event("e")).append(fact("f")?)).await?;
+    subject.settled().await?;
+    equal("answers purged", &purge(&subject, Purge::Answers, Timestamp::MAX, 2).await?, &1)?;
+    purge(&subject, Purge::Events, Timestamp::MAX, 2).await?;
+    for (id, format) in [("record", Format::Json), ("passing", Format::Json), ("fact", Format::Erased)] {
+        equal(id, &subject.done(told(id)?).await?.answer.format(), &format)?;
+    }
+    equal("what is told", &subject.contents(7).await?.purged.map(|(answers, _)| answers), &Some(3))
+}
+
+async fn a_host_cannot_take_the_ids_that_purging_needs(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    let scope = Scope::new(subject.store.clone(), Tenant::default());
+    for id in ["txn.tail/0", "txn.cursor/c/0"] {
+        let settled = scope.resolve(&change(id)?.id).await.err();
+        equal("settling it", &settled.map(|error| error.kind()), &Some(ErrorKind::Invalid))?;
+        holds("committing it", matches!(scope.commit(change(id)?).await?, Outcome::Refused(_)))?;
+    }
+    // Whoever goes round the scope all the same is told, and no call goes on for ever.
+    subject.done(change("c")?.append(event("e"))).await?;
+    let taken = Commit { tenant: Tenant::default(), change: change("txn.tail/0")? };
+    subject.store.commit(vec![taken]).await;
+    subject.settled().await?;
+    let refused = subject.store.purge(Purge::Events, Timestamp::MAX, 10).await.err();
+    equal("purging then", &refused.map(|error| error.kind()), &Some(ErrorKind::Corrupt))
 }
 
 async fn a_purge_of_nothing_or_too_much_at_once(harness: &Harness) -> Checked {

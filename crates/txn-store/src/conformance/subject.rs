@@ -33,6 +33,8 @@ pub(super) struct Subject {
 /// Everything a store holds, in an order that does not depend on the backend.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Contents {
+    /// How far the store was purged: changes, and a position.
+    pub(super) purged: Option<(u64, Position)>,
     pub(super) commits: Vec<Row>,
     /// The links, each with how many commits stand before it.
     pub(super) links: Vec<(usize, Row)>,
@@ -210,6 +212,13 @@ impl Contents {
                 self.records.push(Row::Record { tenant, key, record, indexed });
             }
             Row::Orphan { .. } => self.orphans.push(row),
+            Row::Purged { answers, events } => {
+                let is_first = self.purged.is_none() && self.commits.is_empty() && self.links.is_empty();
+                self.purged = Some((answers, events));
+                if !is_first {
+                    return Err(Failure::new("expected once, and first of all, how far the store was purged"));
+                }
+            }
         }
         Ok(())
     }
@@ -218,7 +227,7 @@ impl Contents {
 fn place_of(row: &Row) -> Option<(Tenant, Key)> {
     match row {
         Row::Counter { tenant, key, .. } | Row::Record { tenant, key, .. } => Some((tenant.clone(), key.clone())),
-        Row::Commit { .. } | Row::Link { .. } | Row::Orphan { .. } => None,
+        Row::Commit { .. } | Row::Link { .. } | Row::Orphan { .. } | Row::Purged { .. } => None,
     }
 }
 

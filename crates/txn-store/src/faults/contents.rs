@@ -69,6 +69,7 @@ impl Contents {
                         contents.records.insert((tenant, key), record);
                     }
                     Row::Orphan { what } => contents.violations.push(what),
+                    Row::Purged { .. } => {}
                 }
             }
         }

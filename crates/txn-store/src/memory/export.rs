@@ -18,6 +18,7 @@ pub(super) struct Rows(std::vec::IntoIter<Row>);
 impl Rows {
     pub(super) fn of(state: &State) -> Result<Self, Error> {
         let mut rows = Vec::with_capacity(state.commits.len());
+        rows.push(Row::Purged { answers: state.unanswered as u64, events: Position(state.tail as u64) });
         let (mut commits, mut events) = (0, 0);
         for linked in &state.links {
             for commit in state.commits.get(commits..linked.commits).unwrap_or_default() {

@@ -154,7 +154,7 @@ impl StoreAdmin for Memory {
         let plan = self.state().old_groups(before, max);
         let Some(target) = plan.target() else { return Ok(Purged { rows: 0, is_complete: true }) };
         let free = free(self, target).await?;
-        Ok(self.state().purge_events(&plan, free))
+        Ok(self.state().purge_events(&plan, free, max))
     }
 }
 

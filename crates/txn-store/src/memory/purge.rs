@@ -5,7 +5,16 @@ use std::{convert::Infallible, sync::Arc};
 use txn_change::{Event, Format, Stored, Timestamp, passing_digest};
 
 use super::state::{Committed, Linked, State};
-use crate::{admin::Purged, store::Position, tail::Plan};
+use crate::{
+    admin::Purged,
+    store::{Position, Recorded},
+    tail::{Budget, Plan, weight},
+};
+
+fn is_fact_in(log: &[Option<Recorded>], commit: &Committed) -> bool {
+    let mut left = log.get(commit.events.clone()).unwrap_or_default().iter().flatten();
+    left.any(|recorded| recorded.event.id.is_some())
+}
 
 impl State {
     fn stored(&self, commit: &Committed) -> Option<&Arc<Stored>> {
@@ -20,12 +29,12 @@ impl State {
         let next = self.commits.iter().skip(self.unanswered).take_while(|commit| self.is_before(commit, before));
         let looked_at = next.take(max).count();
         let until = self.unanswered.saturating_add(looked_at);
-        let Self { commits, tenants, .. } = self;
+        let Self { commits, tenants, log, .. } = self;
         let mut rows = 0u64;
         for commit in commits.iter().take(until).skip(self.unanswered) {
             let stored = tenants.get_mut(&commit.tenant).and_then(|tenant| tenant.changes.get_mut(&commit.id));
             if let Some(stored) = stored
-                && (stored.entries > 0 || stored.events > 0)
+                && (stored.entries > 0 || is_fact_in(log, commit))
                 && stored.answer.format() != Format::Erased
             {
                 *stored = Arc::new(Stored { answer: stored.answer.erased(), ..Stored::clone(stored) });
@@ -39,34 +48,38 @@ impl State {
     /// The groups from where the log begins that are old enough.
     pub(super) fn old_groups(&self, before: Timestamp, max: usize) -> Plan {
         let first = self.links.partition_point(|linked| linked.commits <= self.unlogged);
-        let mut start = self.unlogged;
+        let (mut commits, mut events) = (self.unlogged, self.tail);
         let group = |linked: &Linked| {
-            let changes = linked.commits.saturating_sub(std::mem::replace(&mut start, linked.commits));
+            let changes = linked.commits.saturating_sub(std::mem::replace(&mut commits, linked.commits));
+            let appended = linked.events.saturating_sub(std::mem::replace(&mut events, linked.events));
             let last = linked.commits.checked_sub(1).and_then(|last| self.commits.get(last));
             let recorded_at =
                 last.and_then(|last| self.stored(last)).map_or(Timestamp::MAX, |stored| stored.recorded_at);
-            Ok::<_, Infallible>((linked.link.number, Position(linked.events as u64), changes as u64, recorded_at))
+            let weight = changes.saturating_add(appended) as u64;
+            Ok::<_, Infallible>((linked.link.number, Position(linked.events as u64), weight, recorded_at))
         };
         let Ok(plan) = Plan::of(self.links.iter().skip(first).map(group), before, max);
         plan
     }
 
-    /// Lets go of what is planned, as far as it is free.
-    pub(super) fn purge_events(&mut self, plan: &Plan, free: Position) -> Purged {
-        let (last, is_complete) = plan.free(free);
-        let linked = last.and_then(|(number, _)| self.links.iter().find(|linked| linked.link.number == number));
-        let Some(&Linked { commits: until, events: end, .. }) = linked else {
-            return Purged { rows: 0, is_complete };
-        };
+    /// Lets go of what is planned, as far as it is free, and until it is enough.
+    pub(super) fn purge_events(&mut self, plan: &Plan, free: Position, max: usize) -> Purged {
+        let mut budget = Budget::new(Position(self.tail as u64), free, max);
+        let target = plan.target().unwrap_or_default();
         let mut rows = 0u64;
         let Self { commits, tenants, log, .. } = self;
-        for commit in commits.iter().take(until).skip(self.unlogged) {
-            let Some(tenant) = tenants.get_mut(&commit.tenant) else { continue };
-            let Some(of_commit) = log.get_mut(commit.events.clone()) else { continue };
+        for commit in commits.iter().skip(self.unlogged) {
+            let Some(of_commit) = log.get_mut(commit.events.clone()) else { break };
             let events: Vec<Event> = of_commit.iter().flatten().map(|recorded| recorded.event.clone()).collect();
+            let end = Position(commit.events.end as u64);
+            if end > target || !budget.takes(end, weight(&events)) {
+                break;
+            }
+            self.unlogged = self.unlogged.saturating_add(1);
             if events.iter().all(Event::is_lasting) {
                 continue;
             }
+            let Some(tenant) = tenants.get_mut(&commit.tenant) else { continue };
             for (place, event) in commit.events.clone().zip(of_commit) {
                 if let Some(passing) = event.take_if(|recorded| !recorded.event.is_lasting()) {
                     for term in passing.event.terms {
@@ -79,8 +92,7 @@ impl State {
                 *stored = Arc::new(Stored { passed: Some(passing_digest(&events)), ..Stored::clone(stored) });
             }
         }
-        self.tail = end.max(self.tail);
-        self.unlogged = until.max(self.unlogged);
-        Purged { rows, is_complete }
+        self.tail = usize::try_from(budget.end.0).unwrap_or(usize::MAX);
+        Purged { rows, is_complete: plan.is_complete(&budget) }
     }
 }

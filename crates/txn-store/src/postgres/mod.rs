@@ -508,6 +508,6 @@ impl StoreAdmin for Postgres {
             self.apart("purging", move |shared| async move { purge::old_events(&shared, before, max).await }).await?;
         let Some(target) = plan.target() else { return Ok(Purged { rows: 0, is_complete: true }) };
         let free = free(self, target).await?;
-        self.apart("purging", move |shared| async move { purge::events(&shared, &plan, free).await }).await
+        self.apart("purging", move |shared| async move { purge::events(&shared, &plan, free, max).await }).await
     }
 }

@@ -432,6 +432,6 @@ impl StoreAdmin for Sqlite {
         let plan = self.apart("purging", move |own| purge::old_groups(own, before, max)).await?;
         let Some(target) = plan.target() else { return Ok(Purged { rows: 0, is_complete: true }) };
         let free = free(self, target).await?;
-        self.apart("purging", move |own| purge::events(own, &plan, free)).await
+        self.apart("purging", move |own| purge::events(own, &plan, free, max)).await
     }
 }

@@ -11,6 +11,7 @@ use txn_change::{ChangeId, Entry, Event, Key, Stored, Tenant, Term};
 use super::{
     export::{Sink, Stop},
     find::name,
+    purge,
     rows::{Damage, Fields, Names, Unread},
     sql,
 };
@@ -21,6 +22,7 @@ use crate::{
 
 /// Puts every row into the sink.
 pub(super) fn run(connection: &Connection, sink: &mut Sink) -> Result<(), Stop> {
+    sink.put(purge::told(connection)?)?;
     let mut reader = Reader { connection, names: Names::default() };
     reader.commits(sink)?;
     reader.counters(sink)?;

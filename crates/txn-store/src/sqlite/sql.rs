@@ -279,13 +279,14 @@ pub(super) const EVENTS_OF_CHANGE: &str = "SELECT e.position, e.type, e.schema, 
 pub(super) const PURGED: &str = "SELECT until, position FROM purge WHERE what = ?1";
 pub(super) const PUT_PURGED: &str = "INSERT INTO purge(what, until, position) VALUES (?1, ?2, ?3) \
     ON CONFLICT DO UPDATE SET until = excluded.until, position = excluded.position";
-pub(super) const ANSWERS_BEHIND: &str = "SELECT n, type, schema, format, answer, recorded_at, entries + events \
+pub(super) const ANSWERS_BEHIND: &str = "SELECT n, type, schema, format, answer, recorded_at, entries, events \
     FROM change WHERE n > ?1 ORDER BY n LIMIT ?2";
 /// Groups are as old as their last change.
-pub(super) const GROUPS_BEHIND: &str = "SELECT l.number, l.position, l.changes, c.recorded_at \
+pub(super) const GROUPS_BEHIND: &str = "SELECT l.number, l.position, l.changes + l.events, c.recorded_at \
     FROM link l JOIN change c ON c.n = l.n WHERE l.number > ?1 ORDER BY l.number";
 pub(super) const EVENTS_BETWEEN: &str = "SELECT 0, position, n, tenant, fact, subject, type, schema, format, terms, body \
     FROM event WHERE position > ?1 AND position <= ?2 ORDER BY position";
+pub(super) const FACT_BETWEEN: &str = "SELECT 1 FROM event WHERE position > ?1 AND position <= ?2 AND fact IS NOT NULL";
 pub(super) const PUT_PASSED: &str = "UPDATE change SET passed = ?2 WHERE n = ?1";
 pub(super) const DELETE_EVENT: &str = "DELETE FROM event WHERE position = ?1";
 pub(super) const DELETE_EVENT_TERM: &str = "DELETE FROM event_term WHERE tenant = ?1 AND term = ?2 AND position = ?3";

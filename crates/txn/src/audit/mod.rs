@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `chain` | every link of the chain holds the changes that it was made of; no link is missing; the log grows with them |
 //! | `commits` | a change has its entries and events, and nothing of it was edited (by its digest); answers fit |
+//! | `purge` | no more was let go of than the store says, and than was given free |
 //! | `counters` | entries are gapless and add up; a counter is its last entry; lanes and guards; conservation in every committed state |
 //! | `ledger` | balances are the sum of the transfers; holds of money are their transfers; accounts have balances |
 //! | `stock` | stock is the sum of its movements; holds are their movements, and what they promise is what is reserved |
@@ -46,6 +47,7 @@ mod holds;
 mod ledger;
 mod orders;
 mod payments;
+mod purge;
 mod report;
 mod returns;
 mod stock;
@@ -58,6 +60,7 @@ use txn_change::{Link, Tenant};
 use txn_store::{Error, Row, StoreAdmin};
 
 use chain::{Chain, Linked};
+use purge::Purges;
 use report::Findings;
 pub use report::{Report, Rule, VIOLATIONS_MAX, Violation};
 use tenant::Books;
@@ -116,12 +119,13 @@ async fn read(store: &dyn StoreAdmin, kept: Option<Link>) -> Result<Report, Erro
 struct Audit {
     report: Report,
     chain: Chain,
+    purges: Purges,
     tenants: BTreeMap<Tenant, Books>,
 }
 
 impl Audit {
     fn row(&mut self, row: Row) {
-        let Self { report, chain, tenants } = self;
+        let Self { report, chain, purges, tenants } = self;
         let tenant = match &row {
             Row::Commit { tenant, .. } | Row::Counter { tenant, .. } | Row::Record { tenant, .. } => tenant.clone(),
             Row::Orphan { what } => {
@@ -132,6 +136,10 @@ impl Audit {
             &Row::Link { link, changes, events, position } => {
                 let linked = Linked { link, changes, events, position };
                 chain.link(&mut Findings { report, tenant: None }, &linked);
+                return;
+            }
+            &Row::Purged { answers, events } => {
+                purges.told(answers, events);
                 return;
             }
             // A kind of row that this build does not know cannot be judged by it.
@@ -146,6 +154,7 @@ impl Audit {
             Row::Commit { id, stored, entries, events, .. } => {
                 let commit = commits::Commit { id, stored, entries, events };
                 chain.change(&tenant, &commit.id, &commit.stored);
+                purges.change(&mut findings, &commit.id, &commit.stored, &commit.events);
                 commits::commit(books, &mut findings, commit);
             }
             Row::Counter { key, counter, .. } => {
@@ -154,6 +163,9 @@ impl Audit {
             }
             Row::Record { key, record, indexed, .. } => {
                 findings.report.records = findings.report.records.saturating_add(1);
+                if tenant == Tenant::default() {
+                    purges.record(&key, &record.body);
+                }
                 books.record(&mut findings, &key, &record, &indexed);
             }
             _ => {}
@@ -161,7 +173,8 @@ impl Audit {
     }
 
     fn finish(self) -> Report {
-        let Self { mut report, chain, tenants } = self;
+        let Self { mut report, chain, purges, tenants } = self;
+        purges.close(&mut Findings { report: &mut report, tenant: None });
         chain.close(&mut Findings { report: &mut report, tenant: None });
         for (tenant, books) in tenants {
             report.tenants = report.tenants.saturating_add(1);

@@ -31,6 +31,7 @@ macro_rules! rules {
 rules! {
     RowsFit => "every stored row fits the others and can be read";
     ChangeWhole => "a change has all of its entries and events";
+    PurgedAsTold => "what was let go of lies before where the log begins, and that was given free by a change, and by every consumer";
     ChangeUnedited => "the command, answer, entries and events of a change are those that it was committed with";
     ChainGapless => "the links of the chain are numbered from 1 without gaps";
     LinkWhole => "a link holds the changes that it was made of, no fewer and no more";

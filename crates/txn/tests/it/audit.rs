@@ -8,7 +8,7 @@ use txn::{
     audit::{self, Report, Rule, VIOLATIONS_MAX},
     change::{
         Body, Change, ChangeId, Counter, Entry, Event, FactId, Fingerprint, GroupDigest, Key, Link, Record, Stored,
-        Timestamp, digest,
+        Timestamp, digest, passing_digest,
     },
     store::{
         Ask, Commit, Cursor, Erase, Error, Export, Health, LogPage, ManualClock, Outcome, Page, Position, Purge,
@@ -95,6 +95,17 @@ fn a_shop_that_was_purged_is_clean_and_still_tells_of_damage() {
             })
         }),
         (Rule::ChangeWhole, SEEN, |rows| rows.commits().for_each(|(stored, ..)| stored.passed = None)),
+        // The mark is moved on: what a change gave free tells.
+        (Rule::PurgedAsTold, "where the log begins", |rows| {
+            if let Row::Purged { events, .. } = &mut rows.0[0] {
+                events.0 += 1;
+            }
+        }),
+        (Rule::PurgedAsTold, "what is free of the log", |rows| {
+            let is_tail = |row: &&mut Row| matches!(row, Row::Record { key, .. } if key.kind() == "txn-tail");
+            let Some(Row::Record { record, .. }) = rows.0.iter_mut().find(is_tail) else { panic!("no tail") };
+            record.body = replaced(&record.body, ":", ":9");
+        }),
         // Who deletes an event that lasts cannot say that it has passed.
         (Rule::ChangeUnedited, PLACED, |rows| {
             rows.commits().for_each(|(stored, _, events)| {
@@ -283,6 +294,23 @@ fn replaced(body: &Body, from: &str, to: &str) -> Body {
 const DAMAGES: &[(Rule, &str, Edit)] = &[
     (Rule::RowsFit, "entry 9 of nothing", |rows| rows.0.push(Row::Orphan { what: "entry 9 of nothing".into() })),
     (Rule::ChangeWhole, "shop: change stock.receive/m-1", |rows| drop(rows.entries("stock/tea/main").pop())),
+    // Who deletes an event and says that it has passed leaves a whole digest, and a log that does not begin behind it.
+    (Rule::PurgedAsTold, "shop: change", |rows| {
+        let passing = |events: &[Recorded]| events.iter().any(|item| !item.event.is_lasting());
+        let (stored, _, events) = rows.commits().find(|(_, _, events)| passing(events)).unwrap();
+        let all: Vec<Event> = events.iter().map(|item| item.event.clone()).collect();
+        stored.passed = Some(passing_digest(&all));
+        events.retain(|item| item.event.is_lasting());
+    }),
+    (Rule::PurgedAsTold, "where the log begins", |rows| {
+        rows.0[0] = Row::Purged { answers: 0, events: Position(1) };
+    }),
+    (Rule::PurgedAsTold, "shop: change order.place/o-1", |rows| {
+        let is_it = |row: &&mut Row| matches!(row, Row::Commit { id, .. } if id.as_str() == "order.place/o-1");
+        if let Some(Row::Commit { stored, .. }) = rows.0.iter_mut().find(is_it) {
+            stored.answer = stored.answer.erased();
+        }
+    }),
     (Rule::ChangeUnedited, "shop: change order.place/o-1", |rows| {
         let placed =
             rows.commits().flat_map(|(_, _, events)| events).find(|item| item.event.id.as_deref() == Some("order/o-1"));

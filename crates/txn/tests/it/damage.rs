@@ -307,7 +307,12 @@ const DAMAGES: &[Damage] = &[
         Names("its index term transfer/t-1 is missing"),
     ),
     damage("fence", "a token", "INSERT INTO fence VALUES (1, 'door', 7)", Nothing),
-    damage("purge", "where the log begins", "INSERT INTO purge VALUES (1, 2, 2)", Nothing),
+    damage(
+        "purge",
+        "where the log begins",
+        "INSERT INTO purge VALUES (1, 2, 2)",
+        Names("where the log begins: what was let go of"),
+    ),
 ];
 
 /// Writes out the shorthand of [`DAMAGES`].

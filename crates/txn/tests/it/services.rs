@@ -12,7 +12,7 @@ use std::{
 
 use txn::{
     Failure, InertGateway, Instruction, Rejection, Services, Ship, Tenant, Txn,
-    change::ChangeId,
+    change::{BodyError, ChangeId, Timestamp},
     core::{
         id::{CustomerId, HoldId, LocationId, MovementId, OrderId, PaymentId, RefundId, Sku},
         inventory::{self, Demand, Extend, HoldState, Item, Receive, Reserve},
@@ -21,7 +21,7 @@ use txn::{
         payment::{self, PaymentState, RefundState},
         quantity::Quantity,
     },
-    store::{ManualClock, Resolution, StoreAdmin, StoreLimits, memory::Memory, sqlite::Sqlite},
+    store::{ManualClock, Purge, Resolution, StoreAdmin, StoreLimits, memory::Memory, sqlite::Sqlite},
 };
 
 /// A shop on one backend, with its clock and gateway in hand.
@@ -201,6 +201,31 @@ fn the_last_units_go_to_exactly_as_many_buyers() {
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 10);
         let stock = world.shop.inventory().stock(&item("tea")).await.unwrap();
         assert_eq!((stock.on_hand, stock.reserved, stock.available()), (10, 10, 0));
+    });
+}
+
+/// Case B30. What was answered is forgotten, and what was done is not done again.
+#[test]
+fn a_repetition_after_its_answer_was_purged_does_nothing_and_says_so() {
+    on_both(async |world| {
+        world.stocked(10).await;
+        let (order, payment) = world.paid("web-1", 2).await;
+        let refund = RefundId::new("r-1").unwrap();
+        world.shop.payments().refund(&payment, &refund, usd("5.00")).await.unwrap();
+        let (asked, stands) = (world.gateway.executed(), world.shop.payments().get(&payment).await.unwrap().unwrap());
+        for what in [Purge::Answers, Purge::Events] {
+            while !world.txn.store().purge(what, Timestamp::MAX, 100).await.unwrap().is_complete {}
+        }
+        let again = world.shop.payments().refund(&payment, &refund, usd("5.00")).await.unwrap();
+        assert_eq!(again.state, RefundState::Done);
+        let placed = world.shop.orders().place(&place("web-1", 2)).await.unwrap();
+        assert!(placed.replayed(), "{order} is known");
+        assert!(matches!(placed.value(), Err(BodyError::Erased { .. })), "{placed:?}");
+        let other = world.shop.orders().place(&place("web-1", 3)).await.unwrap_err();
+        assert!(matches!(other, Failure::KeyReused { .. }));
+        assert_eq!(world.gateway.executed(), asked, "the gateway was not asked again");
+        assert_eq!(world.shop.payments().get(&payment).await.unwrap().unwrap(), stands);
+        world.is_clean().await;
     });
 }
 

@@ -40,6 +40,8 @@ const ENTRIES: &str = "SELECT coalesce(l.number, 9223372036854775807), e.ticket,
     LEFT JOIN $s.tenant t ON t.no = k.tenant ORDER BY 1, e.ticket, e.at, e.ord";
 const EVENTS: &str = "SELECT coalesce(l.number, 9223372036854775807), e.ticket, e.at, t.name, e.fact, e.subject, e.type, (e.schema::int8 << 8) | e.format, \
     e.body, e.terms FROM $s.event e LEFT JOIN $s.link l ON l.ticket = e.ticket LEFT JOIN $s.tenant t ON t.no = e.tenant ORDER BY 1, e.ticket, e.at, e.ord";
+const PURGED: &str = "SELECT coalesce((SELECT l.total FROM $s.link l WHERE l.number = (SELECT until FROM $s.purge WHERE what = 0)), 0), \
+    (SELECT position FROM $s.purge WHERE what = 1)";
 const LINKS: &str = "SELECT number, ticket, hash, changes, events, position FROM $s.link ORDER BY number";
 const COUNTERS: &str = "SELECT key, (class::int8 << 8) | status, version, sequence, unit, guards, l0, l1, l2, l3, class, t.name \
     FROM $s.counter k LEFT JOIN $s.tenant t ON t.no = k.tenant ORDER BY k.tenant, k.key";
@@ -58,6 +60,13 @@ pub(super) struct Scan<'a> {
 
 impl Scan<'_> {
     pub(super) async fn run(mut self, sink: &mut Sink) -> Result<(), Stop> {
+        let mut purged = self.open("purged", PURGED).await?;
+        while let Some(row) = purged.next(&mut self.session).await? {
+            let fields = Fields(&row);
+            let read = || Ok(Row::Purged { answers: fields.count(0)?, events: Position(fields.count(1)?) });
+            let damaged = |damage: Damage| Row::Orphan { what: format!("how far the store was purged: {}", damage.0) };
+            sink.put(read().unwrap_or_else(damaged)).await?;
+        }
         self.commits(sink).await?;
         self.counters(sink).await?;
         self.records(sink).await?;
