@@ -148,6 +148,7 @@ fn by_export(store: &dyn StoreAdmin, model: &Model) -> Result<Link, String> {
                     indexed.sort();
                     records.push((tenant, key, record, indexed));
                 }
+                Row::Purged { answers, events } => same("what was purged", &(answers, events.0), &(0, 0))?,
                 other => return Err(format!("exported {other:?}")),
             }
         }

@@ -188,7 +188,7 @@ fn hundreds_of_dropped_calls_leave_the_sessions_that_were_there() {
         // Which chains what is committed.
         store.read(Position(0), 1).await.unwrap();
         let mut export = store.export().await.unwrap();
-        assert_eq!(export.next(1_000).await.unwrap().len(), 33, "11 changes, links and records");
+        assert_eq!(export.next(1_000).await.unwrap().len(), 34, "a head, and 11 changes, links and records");
         drop(export);
         observer.at_most(OWN).await;
         store.close().await;
