@@ -23,8 +23,22 @@ use crate::backends::Home;
 /// Everything that was told, by metric and labels: how often, and the last value.
 type Told = BTreeMap<String, (u64, f64)>;
 
+/// Hears all that is told.
 #[derive(Clone, Default)]
-struct Listener(Arc<Mutex<Told>>);
+pub(crate) struct Listener(Arc<Mutex<Told>>);
+
+#[cfg(feature = "servers")]
+impl Listener {
+    /// How often it was told of a metric, which is named by its name or a label.
+    pub(crate) fn times(&self, metric: &str) -> u64 {
+        self.0.lock().unwrap().iter().filter(|(key, _)| key.contains(metric)).map(|(_, (times, _))| times).sum()
+    }
+
+    /// What it was told of a metric last.
+    pub(crate) fn last(&self, metric: &str) -> Option<f64> {
+        self.0.lock().unwrap().iter().find(|(key, _)| key.contains(metric)).map(|(_, (_, last))| *last)
+    }
+}
 
 struct Ear(Listener, String);
 

@@ -1,10 +1,14 @@
 //! The `postgres` backend on a real server, whose URL is in `TXN_POSTGRES_URL`: `cargo xtask test` starts one.
 
+mod belt;
 mod chain;
 mod conformance;
 mod dropped;
 mod export;
 mod failover;
+mod poison;
 mod requirers;
+mod sample;
 pub(crate) mod server;
 mod several;
+mod skipped;
