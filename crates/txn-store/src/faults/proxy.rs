@@ -1,6 +1,7 @@
 //! A TCP proxy between a store and its server, that hurts the connections that pass through it. It knows nothing of the protocol but byte strings to look for.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     io::{self, Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
@@ -22,6 +23,7 @@ struct State {
     is_over: bool,
     delay: Duration,
     open: Vec<(u64, TcpStream, TcpStream)>,
+    trips: BTreeMap<u64, u64>,
 }
 
 struct Shared {
@@ -139,6 +141,12 @@ impl Proxy {
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// How often the client of each connection, numbered from 0, has spoken after the server: its round trips.
+    #[must_use]
+    pub fn trips(&self) -> BTreeMap<u64, u64> {
+        self.shared.state().trips.clone()
     }
 
     /// How many bytes have passed, both ways.
@@ -274,8 +282,14 @@ impl Line {
     /// Looks at a piece of the client's stream: behind how many of its bytes the strike falls, if it falls here.
     fn request(&self, piece: &[u8]) -> Option<(usize, Fate)> {
         let mut aim = self.aim();
+        let is_next = std::mem::take(&mut aim.is_answered);
+        if is_next {
+            let mut state = self.shared.state();
+            let trips = state.trips.entry(self.number).or_default();
+            *trips = trips.saturating_add(1);
+        }
         if aim.strike.is_some() {
-            if std::mem::take(&mut aim.is_answered) {
+            if is_next {
                 aim.later = aim.later.saturating_add(1);
             }
             return aim.take_if(|aim, place| (place == Place::Later(aim.later)).then_some(0));

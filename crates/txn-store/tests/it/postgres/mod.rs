@@ -6,9 +6,12 @@ mod conformance;
 mod dropped;
 mod export;
 mod failover;
+mod plans;
 mod poison;
 mod requirers;
 mod sample;
 pub(crate) mod server;
 mod several;
 mod skipped;
+#[cfg(feature = "faults")]
+mod trips;
