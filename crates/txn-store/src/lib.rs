@@ -18,7 +18,7 @@
 //! | `txn_store_retries_total{backend}` | counter | groups that were begun again (`postgres`) |
 //! | `txn_store_queued_changes{backend}` | gauge | changes that wait |
 //! | `txn_store_log_pages{backend}` | gauge | pages of 4 KiB in the write-ahead log; it grows while somebody reads an old state (`sqlite`) |
-//! | `txn_store_unchained_groups{backend}` | gauge | groups that the last step of the sequencer gave a place to (`postgres`): the lag of the log |
+//! | `txn_store_unchained_changes{backend}` | gauge | changes that are committed and have no place in the log yet, as [`Health::unchained`] counts them, after the last step of the process' sequencer, or its last attempt at one (`postgres`): the lag of the log. Of more than 65536 groups, those of so many |
 //!
 //! ```
 //! # #[cfg(feature = "memory")] {

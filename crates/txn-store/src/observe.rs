@@ -119,10 +119,11 @@ impl Observe {
         tracing::debug!(backend = self.0, why, "a group is begun again");
     }
 
-    /// A step of the sequencer gave so many groups their places.
+    /// So many changes were committed and had no place after a step of the sequencer.
     #[cfg(feature = "postgres")]
-    pub(crate) fn linked(self, groups: i32) {
-        metrics::gauge!("txn_store_unchained_groups", "backend" => self.0).set(groups);
+    pub(crate) fn unchained(self, changes: i64) {
+        metrics::gauge!("txn_store_unchained_changes", "backend" => self.0)
+            .set(small(usize::try_from(changes).unwrap_or(0)));
     }
 
     /// The write-ahead log holds so many pages.

@@ -5,11 +5,11 @@ use std::{
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sqlx::{
-    AssertSqlSafe, PgConnection,
+    AssertSqlSafe, PgConnection, Row,
     postgres::{PgListener, PgPoolOptions, PgRow},
     query,
 };
@@ -30,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 const POLL: Duration = Duration::from_millis(200);
 /// The greatest pause after failures.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Groups whose changes are counted when a step leaves some behind, at most.
+const COUNTED_MAX: i32 = 65_536;
 
 /// Says that there is something to chain, or that the store is closed.
 #[derive(Default)]
@@ -88,6 +90,13 @@ pub(super) struct End {
     linked: i32,
 }
 
+impl End {
+    /// Whether everything that was committed when the step began has its place.
+    const fn is_all(&self) -> bool {
+        !self.is_busy && self.linked < STEP
+    }
+}
+
 /// Takes one step, and says where the chain ends.
 pub(super) async fn step(session: &mut PgConnection, shared: &Shared, wait: bool) -> sqlx::Result<End> {
     let text =
@@ -96,8 +105,8 @@ pub(super) async fn step(session: &mut PgConnection, shared: &Shared, wait: bool
     let row = within(shared.waits.answer_max, stepping).await?;
     let end = read(&row).map_err(|damage| sqlx::Error::Decode(damage.0.into()))?;
     shared.reached(end.link, end.position);
-    if !end.is_busy {
-        OBSERVE.linked(end.linked);
+    if end.is_all() {
+        OBSERVE.unchained(0);
     }
     Ok(end)
 }
@@ -110,6 +119,20 @@ pub(super) async fn catch_up(session: &mut PgConnection, shared: &Shared) -> sql
             return Ok(end);
         }
     }
+}
+
+/// Tells how many changes are committed and have no place.
+async fn count(session: &mut PgConnection, shared: &Shared) -> sqlx::Result<()> {
+    let schema = &shared.schema;
+    let text = format!(
+        "WITH l AS (SELECT seen, missing FROM {schema}.link ORDER BY number DESC LIMIT 1) \
+         SELECT coalesce(sum(g.changes), 0)::int8 FROM ( \
+             SELECT changes FROM {schema}.change_group WHERE ticket = ANY((SELECT missing FROM l)::int8[]) \
+             UNION ALL SELECT changes FROM {schema}.change_group WHERE ticket > coalesce((SELECT seen FROM l), 0) LIMIT {COUNTED_MAX}) g"
+    );
+    let counting = query(AssertSqlSafe(text)).fetch_one(session);
+    OBSERVE.unchained(within(shared.waits.answer_max, counting).await?.try_get(0)?);
+    Ok(())
 }
 
 fn read(row: &PgRow) -> Result<End, Damage> {
@@ -126,22 +149,39 @@ fn read(row: &PgRow) -> Result<End, Damage> {
 pub(super) struct Sequencer {
     shared: Arc<Shared>,
     session: Option<PgConnection>,
+    /// When it was last counted what a step left behind.
+    counted: Option<Instant>,
 }
 
 impl Sequencer {
     pub(super) fn new(shared: Arc<Shared>, session: PgConnection) -> Self {
-        Self { shared, session: Some(session) }
+        Self { shared, session: Some(session), counted: None }
+    }
+
+    async fn session(&mut self) -> Result<PgConnection, Error> {
+        match self.session.take() {
+            Some(session) => Ok(session),
+            None => connect(&self.shared.session, self.shared.waits).await,
+        }
     }
 
     /// Takes one step. False when there is more to do at once.
     pub(super) async fn step(&mut self, wait: bool) -> Result<bool, Error> {
-        let mut session = match self.session.take() {
-            Some(session) => session,
-            None => connect(&self.shared.session, self.shared.waits).await?,
-        };
+        let mut session = self.session().await?;
         let end = step(&mut session, &self.shared, wait).await.map_err(failed("chaining"))?;
         self.session = Some(session);
-        Ok(!end.is_busy && end.linked < STEP)
+        Ok(end.is_all())
+    }
+
+    /// Tells what a step left behind, as often as it would look when there was nothing to do.
+    async fn count(&mut self) -> Result<(), Error> {
+        if self.counted.is_some_and(|last| last.elapsed() < POLL) {
+            return Ok(());
+        }
+        let mut session = self.session().await?;
+        count(&mut session, &self.shared).await.map_err(failed("counting what waits for the chain"))?;
+        (self.session, self.counted) = (Some(session), Some(Instant::now()));
+        Ok(())
     }
 
     pub(super) async fn run(mut self) {
@@ -152,16 +192,16 @@ impl Sequencer {
             let _ = tokio::time::timeout(POLL, shared.sequencer.wait(false)).await;
             let is_closing = shared.sequencer.is_closed();
             shared.sequencer.state().is_set = false;
-            match self.step(false).await {
-                Ok(is_done) => {
-                    backoff = PAUSE;
-                    if !is_done {
-                        shared.sequencer.state().is_set = true;
-                    }
-                }
+            let stepped = self.step(false).await;
+            if !matches!(stepped, Ok(true)) {
+                shared.sequencer.state().is_set = true;
+                // The gauge stays as it was where it cannot be counted.
+                let _ = tokio::time::timeout(BACKOFF_MAX, self.count()).await;
+            }
+            match stepped {
+                Ok(_) => backoff = PAUSE,
                 Err(error) => {
                     OBSERVE.failed("the chain waits", &error);
-                    shared.sequencer.state().is_set = true;
                     backoff = backoff.saturating_mul(2).min(BACKOFF_MAX);
                 }
             }

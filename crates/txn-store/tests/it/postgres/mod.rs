@@ -6,6 +6,9 @@ mod conformance;
 mod dropped;
 mod export;
 mod failover;
+mod lag;
+#[cfg(feature = "faults")]
+mod orphaned;
 mod plans;
 mod poison;
 mod requirers;
