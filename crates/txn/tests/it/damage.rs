@@ -1,5 +1,9 @@
 //! Damage on the medium: each table of a SQLite store is edited once behind the store's back, and the audit names it.
 
+#[cfg(feature = "servers")]
+#[path = "damage/postgres.rs"]
+mod postgres;
+
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use rusqlite::Connection;
@@ -346,16 +350,20 @@ fn shop(path: &Path) {
     let clock = Arc::new(ManualClock::at(scenario::start()));
     let store = Arc::new(Sqlite::options(path).clock(Arc::clone(&clock) as _).open().unwrap());
     scenario::play(Arc::clone(&store) as _, &clock, &|_| {});
-    // Changes that nothing else speaks of: their removal leaves no other trace.
-    alone(&*store, 1, |change| {
+    fill(&*store);
+    assert_eq!(Arc::strong_count(&store), 1);
+}
+
+/// Changes that nothing else speaks of: their removal leaves no other trace.
+fn fill(store: &dyn Store) {
+    alone(store, 1, |change| {
         let body = || Body::raw("alone", 1, b"{}".to_vec());
         let key = Key::of(Kind::new("alone").unwrap()).number(1).build();
         change.insert(key, body(), vec![]).append(Event::new(body()))
     });
     for number in 2..=4 {
-        alone(&*store, number, |change| change);
+        alone(store, number, |change| change);
     }
-    assert_eq!(Arc::strong_count(&store), 1);
 }
 
 fn alone(store: &dyn Store, number: u32, fill: impl Fn(Change) -> Change) -> Link {
