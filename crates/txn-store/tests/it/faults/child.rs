@@ -11,10 +11,10 @@ use std::{
 
 use tempfile::TempDir;
 use txn_store::{
-    Ask, Store, StoreAdmin,
+    Ask, Store, StoreAdmin, StoreLimits,
     conformance::block_on,
     faults::{SideFile, Workload},
-    sqlite::Sqlite,
+    sqlite::{Options, Sqlite},
 };
 
 const VARIABLE: &str = "TXN_TEST_FAULTS";
@@ -25,6 +25,8 @@ pub(crate) struct Scene {
     pub(crate) workload: Workload,
     pub(crate) side: SideFile,
     deadline: Duration,
+    queue_max: usize,
+    openings: u64,
 }
 
 /// How a process under faults ended.
@@ -45,6 +47,13 @@ impl Ended {
     pub(crate) fn said(&self, step: &str) -> &str {
         self.said.get(step).map_or("nothing", String::as_str)
     }
+
+    /// A number of what the workload came to, as [`Ran`](txn_store::faults::Ran) names it.
+    pub(crate) fn ran(&self, what: &str) -> u64 {
+        let ran = self.said("ran");
+        let number = ran.split_once(&format!(" {what}: ")).and_then(|(_, rest)| rest.split([',', ' ']).next());
+        number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {what} in {:?}", self.said))
+    }
 }
 
 /// Does the work of the child, if this is one. The first line of every test that has children.
@@ -57,11 +66,8 @@ pub(crate) fn is_child() -> bool {
     let mut word = || words.next().unwrap();
     let (seed, changes, workers) = (word(), word(), word());
     let [patience, deadline] = [word(), word()].map(Duration::from_millis);
-    live(folder, &side, &Workload { seed, changes, workers, patience }, deadline);
-    true
-}
-
-fn live(folder: &Path, side: &SideFile, workload: &Workload, deadline: Duration) {
+    let (queue_max, openings) = (usize::try_from(word()).unwrap(), word());
+    let limits = StoreLimits { queue_max, ..StoreLimits::default() };
     let mut said = String::new();
     let mut say = |step: &str, what: String| {
         said.push_str(&format!("{step} {}\n", what.replace('\n', " ")));
@@ -69,7 +75,22 @@ fn live(folder: &Path, side: &SideFile, workload: &Workload, deadline: Duration)
         let _ = fs::write(folder.join("said"), &said);
     };
     say("began", "ok".to_owned());
-    let store = match Sqlite::options(folder.join("store.db")).deadline(deadline).open() {
+    say("descriptors", descriptors());
+    for _ in 0..openings {
+        let options = Sqlite::options(folder.join("store.db")).deadline(deadline).limits(limits);
+        live(options, &side, &Workload { seed, changes, workers, patience }, &mut say);
+    }
+    say("descriptors-after", descriptors());
+    true
+}
+
+/// How many file descriptors this process has.
+fn descriptors() -> String {
+    fs::read_dir("/proc/self/fd").map_or_else(|error| error.to_string(), |open| open.count().to_string())
+}
+
+fn live(options: Options, side: &SideFile, workload: &Workload, say: &mut dyn FnMut(&str, String)) {
+    let store = match options.open() {
         Ok(store) => Arc::new(store),
         Err(error) => return say("open", error.to_string()),
     };
@@ -89,6 +110,10 @@ fn live(folder: &Path, side: &SideFile, workload: &Workload, deadline: Duration)
             },
         ),
     );
+    let asks = (0..workload.changes).map(|number| Ask::new(Workload::tenant()).stored(Workload::id(number)));
+    let stored = block_on(store.get(asks.collect()))
+        .map(|found| found.into_iter().filter(|found| found.stored.is_some()).count().to_string());
+    say("stored", stored.unwrap_or_else(|error| error.to_string()));
     say("health", block_on(store.health()).map_or_else(|e| e.to_string(), |_| "ok".to_owned()));
 }
 
@@ -96,7 +121,8 @@ impl Scene {
     pub(crate) fn new(workload: Workload) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let side = SideFile::open(folder.path().join("side")).unwrap();
-        let scene = Self { folder, workload, side, deadline: Duration::from_secs(10) };
+        let queue_max = StoreLimits::default().queue_max;
+        let scene = Self { folder, workload, side, deadline: Duration::from_secs(10), queue_max, openings: 1 };
         scene.write();
         scene
     }
@@ -108,10 +134,26 @@ impl Scene {
         self
     }
 
+    /// The same for a child whose store lets so many changes wait.
+    pub(crate) fn queue_max(mut self, queue_max: usize) -> Self {
+        self.queue_max = queue_max;
+        self.write();
+        self
+    }
+
+    /// The same for a child that opens its store so often, one after the other.
+    pub(crate) fn openings(mut self, openings: u64) -> Self {
+        self.openings = openings;
+        self.write();
+        self
+    }
+
     fn write(&self) {
         let Workload { seed, changes, workers, patience } = self.workload;
         let [patience, deadline] = [patience, self.deadline].map(|wait| wait.as_millis());
-        fs::write(self.path("workload"), format!("{seed} {changes} {workers} {patience} {deadline}")).unwrap();
+        let (queue_max, openings) = (self.queue_max, self.openings);
+        let words = format!("{seed} {changes} {workers} {patience} {deadline} {queue_max} {openings}");
+        fs::write(self.path("workload"), words).unwrap();
     }
 
     /// The same notes and work for more changes.
@@ -130,11 +172,17 @@ impl Scene {
 
     /// A copy of the store and its notes as they are, on which nothing that is done hurts the original.
     pub(crate) fn copy(&self) -> Self {
-        let copy = Self::new(self.workload).deadline(self.deadline);
+        let copy = Self::new(self.workload).deadline(self.deadline).queue_max(self.queue_max).openings(self.openings);
         for file in fs::read_dir(self.folder.path()).unwrap().flatten() {
             fs::copy(file.path(), copy.folder.path().join(file.file_name())).unwrap();
         }
         Self { side: SideFile::open(copy.path("side")).unwrap(), ..copy }
+    }
+
+    /// Every line of the notes that says this.
+    pub(crate) fn notes(&self, what: &str) -> Vec<String> {
+        let notes = fs::read_to_string(self.path("side")).unwrap();
+        notes.lines().filter(|line| line.contains(what)).map(str::to_owned).collect()
     }
 
     /// The child, as a command.
@@ -169,9 +217,14 @@ impl Scene {
 
     /// Lets a child live under `strace`, which hurts these system calls on these files of the store.
     pub(crate) fn traced(&self, test: &str, files: &[&str], calls: &str, fault: &str) -> Ended {
+        self.watched(test, files, calls, calls, fault)
+    }
+
+    /// The same, where the trace shows these `seen` calls too.
+    pub(crate) fn watched(&self, test: &str, files: &[&str], seen: &str, calls: &str, fault: &str) -> Ended {
         let trace = self.path("trace").to_string_lossy().into_owned();
         let _ = fs::remove_file(&trace);
-        let mut words: Vec<String> = ["strace", "-f", "-qq", "-o", &trace].map(str::to_owned).to_vec();
+        let mut words: Vec<String> = ["strace", "-f", "-y", "-qq", "-o", &trace].map(str::to_owned).to_vec();
         if !fault.starts_with("signal") {
             // Faster; but then a signal is only ever sent at the first call.
             words.push("--seccomp-bpf".to_owned());
@@ -179,7 +232,7 @@ impl Scene {
         for file in files {
             words.extend(["-P".to_owned(), self.path(file).to_string_lossy().into_owned()]);
         }
-        words.extend(["-e".to_owned(), format!("trace={calls}")]);
+        words.extend(["-e".to_owned(), format!("trace={seen}")]);
         if !fault.is_empty() {
             words.extend(["-e".to_owned(), format!("inject={calls}:{fault}")]);
         }
