@@ -188,18 +188,6 @@ fn a_file_of_another_program_is_refused_and_left_alone() {
     assert_eq!(refused(Path::new("/nowhere/at/all/store.db")).kind(), ErrorKind::Unavailable);
 }
 
-/// A migration is one transaction, so a kill before its end leaves a file without tables.
-///
-/// Case F28.
-#[test]
-fn a_migration_that_was_killed_is_made_again() {
-    let (_folder, path) = place();
-    shell(&path, "PRAGMA journal_mode = WAL");
-    let store = Sqlite::open(&path).unwrap();
-    done(&store, whole("a"));
-    assert_eq!(parts(&store, "a"), 3);
-}
-
 /// Copies the files of a store while it is open and at rest: what a killed process leaves behind.
 fn killed(path: &Path, folder: &Path, suffixes: &[&str]) -> PathBuf {
     let copy = folder.join("copy.db");

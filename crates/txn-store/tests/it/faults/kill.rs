@@ -41,7 +41,7 @@ fn a_process_killed_at_each_system_call_of_its_commits_has_lost_nothing() {
                 nth += step;
                 of_calls += 1;
             }
-            println!("{calls}: {of_calls} kills");
+            hit(&format!("kill at {calls}"), of_calls);
             kills += of_calls;
         }
     }
@@ -88,4 +88,48 @@ fn a_recovery_that_is_killed_again_and_again_ends_with_the_same() {
     }
     println!("{whole} times the store was whole in between");
     hit("kill during recovery", hits);
+}
+
+/// The tables are made in one transaction: a kill at any call of it leaves a file without tables or with all of them, and the next opening makes the rest.
+///
+/// Case F28.
+#[test]
+fn a_migration_that_was_killed_at_any_call_is_made_whole_by_the_next_opening() {
+    if is_child() {
+        return;
+    }
+    let test = this_test!(a_migration_that_was_killed_at_any_call_is_made_whole_by_the_next_opening);
+    let (mut bare, mut made) = (0, 0);
+    for calls in ["fsync,fdatasync", "ftruncate", "unlink", "fcntl", "openat", "pwrite64"] {
+        let step = if calls == "fcntl" && rounds(1) == 1 { 3 } else { 1 };
+        let (mut nth, mut of_calls) = (1, 0);
+        loop {
+            let scene = Scene::new(Workload { seed: 28, changes: 0, workers: 1, ..Workload::default() });
+            if !scene.traced(test, FILES, calls, &format!("signal=SIGKILL:when={nth}")).is_killed() {
+                break;
+            }
+            let found = tables(&scene);
+            *(if found == 0 { &mut bare } else { &mut made }) += 1;
+            is_whole(&scene.open(), &scene.workload, &scene.side);
+            let all = tables(&scene);
+            assert!(all > 8 && [0, all].contains(&found), "{calls} {nth}: {found} tables, {all} after the opening");
+            let workload = Workload { changes: 5, ..scene.workload };
+            is_alive(&scene.open(), &workload, &scene.side);
+            nth += step;
+            of_calls += 1;
+        }
+        hit(&format!("kill of an opening at {calls}"), of_calls);
+    }
+    hit("kill that left no table", bare);
+    hit("kill that left all tables", made);
+}
+
+/// How many tables a copy of the file has, with its log.
+fn tables(scene: &Scene) -> i64 {
+    let copy = scene.copy();
+    if !copy.path("store.db").exists() {
+        return 0;
+    }
+    let file = rusqlite::Connection::open(copy.path("store.db")).unwrap();
+    file.query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", [], |row| row.get(0)).unwrap()
 }
