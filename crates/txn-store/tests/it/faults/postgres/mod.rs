@@ -1,10 +1,15 @@
 //! PostgreSQL under faults: the server, its sessions, and the way to it.
 
 mod commit;
+#[cfg(feature = "sqlite")]
+mod handles;
+mod migration;
 mod network;
 mod own;
+mod runtime;
 mod settings;
 mod storm;
+mod timeouts;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

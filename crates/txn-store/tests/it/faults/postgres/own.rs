@@ -23,14 +23,14 @@ use crate::{
 };
 
 /// A server, and its data. Both go with the value.
-struct Own {
+pub(super) struct Own {
     folder: TempDir,
     port: u16,
     process: Option<Child>,
 }
 
 impl Own {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         if let Some((uid, gid)) = account() {
             chown(folder.path(), Some(uid), Some(gid)).unwrap();
@@ -61,7 +61,7 @@ impl Own {
         self.folder.path().join("data")
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("postgres://txn@127.0.0.1:{}/postgres", self.port)
     }
 

@@ -24,13 +24,13 @@ use crate::{
 static ONE: Mutex<()> = Mutex::new(());
 
 /// A role of its own on the server under test, with these settings; its URL.
-struct Role {
-    name: String,
-    url: String,
+pub(super) struct Role {
+    pub(super) name: String,
+    pub(super) url: String,
 }
 
 impl Role {
-    fn new(settings: &[&str]) -> Self {
+    pub(super) fn new(settings: &[&str]) -> Self {
         let name = server::fresh_schema();
         let password = "of-a-test";
         let (url, address) = (server::url(), super::address(&server::url()));
@@ -52,8 +52,13 @@ impl Role {
         execute(&server::url(), &format!("ALTER ROLE {} RESET ALL", self.name)).unwrap();
     }
 
+    /// How many sessions it has on the server.
+    pub(super) fn sessions(&self) -> i64 {
+        number(&server::url(), &format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{}'", self.name))
+    }
+
     /// Ends all of its sessions; how many.
-    fn disconnect(&self) -> u64 {
+    pub(super) fn disconnect(&self) -> u64 {
         let text = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename";
         u64::try_from(number(&server::url(), &format!("{text} = '{}'", self.name))).unwrap()
     }
@@ -66,6 +71,8 @@ impl Drop for Role {
     }
 }
 
+/// An administrator's timeouts are not ours.
+///
 /// Case F37.
 #[test]
 fn timeouts_that_are_set_for_a_role_neither_stop_nor_split_a_commit() {
