@@ -186,6 +186,18 @@ fn a_change_committed_in_halves_is_read_skew() {
     found(Weakness::CommitsInHalves, Kind::ReadSkew);
 }
 
+/// One wrote records before the other and counters after it.
+#[test]
+fn changes_whose_halves_pass_each_other_are_a_dirty_write() {
+    found(Weakness::CommitsInHalves, Kind::DirtyWrite);
+}
+
+/// One saw the other's record and added to a counter before the other did.
+#[test]
+fn a_change_that_is_seen_before_it_is_whole_is_a_circular_flow() {
+    found(Weakness::CommitsInHalves, Kind::CircularFlow);
+}
+
 #[test]
 fn a_refusal_that_names_an_old_version_is_out_of_time() {
     found_only(Weakness::MisstatesVersions, Kind::RealTime);
