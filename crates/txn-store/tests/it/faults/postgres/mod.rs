@@ -8,6 +8,7 @@ mod network;
 mod own;
 mod runtime;
 mod settings;
+#[cfg(feature = "sqlite")]
 mod storm;
 mod timeouts;
 
