@@ -91,15 +91,16 @@ fn the_digest_of_a_change_and_the_hash_of_its_link() {
     let change = Change::new(ChangeId::new("note.write/1").unwrap(), Fingerprint::of_bytes("note.write", b"hello"))
         .add(add)
         .append(event)
+        .append(Event::new(Body::raw("page.seen", 1, b"{}".to_vec())))
         .answer(Body::raw("written", 3, b"1".to_vec()));
     let Ok(Verdict::Accepted(effects)) = evaluate(&MapView::default(), &change, Timestamp::from_nanos(9)) else {
         panic!("nothing is in its way");
     };
-    assert_eq!(hex(&effects.stored.digest), "51f3abe172e84f80903bce88392bf2e48bd0de821b2d5371940777e0d07eeb99");
+    assert_eq!(hex(&effects.stored.digest), "b217fdf14e1ca3b57b49696fabb3400e95377f0298211e97cf0836b5eeda1388");
     let mut group = GroupDigest::default();
-    group.add(&Tenant::new("shop").unwrap(), &change.id, &effects.stored.digest, 1);
+    group.add(&Tenant::new("shop").unwrap(), &change.id, &effects.stored.digest, effects.stored.events);
     assert_eq!(
         hex(&Link::START.next(&group.finish()).hash),
-        "cfdc127f783534754b65504730f1c7f94d864da67dbf1679b9870ae546306f31"
+        "e2839bc11ced92dd995c16b68bd87874578f8dd7c50e52c4cf7dfcbd396e54c4"
     );
 }
