@@ -187,14 +187,14 @@ pub(super) const PUT_FENCE: &str =
 /// The highest numbers given so far.
 pub(super) const LAST_NUMBERS: &str = "SELECT (SELECT max(n) FROM change), (SELECT max(no) FROM entry), \
     max(coalesce((SELECT max(position) FROM event), 0), \
-        coalesce((SELECT position FROM link ORDER BY number DESC LIMIT 1), 0)), (SELECT max(no) FROM counter), (SELECT max(no) FROM tenant), \
+        coalesce((SELECT position FROM link WHERE number = (SELECT max(number) FROM link)), 0)), (SELECT max(no) FROM counter), (SELECT max(no) FROM tenant), \
     (SELECT max(no) FROM class), (SELECT max(number) FROM link), \
     (SELECT hash FROM link WHERE number = (SELECT max(number) FROM link))";
 /// Times grow with the numbers of the changes.
 pub(super) const LAST_TIME: &str = "SELECT recorded_at FROM change ORDER BY n DESC LIMIT 1";
 /// The last events may have been purged.
 pub(super) const HEAD: &str = "SELECT max(coalesce((SELECT max(position) FROM event), 0), \
-    coalesce((SELECT position FROM link ORDER BY number DESC LIMIT 1), 0))";
+    coalesce((SELECT position FROM link WHERE number = (SELECT max(number) FROM link)), 0))";
 
 pub(super) const HEALTH: &str = "SELECT (SELECT max(n) FROM change), (SELECT max(number) FROM link), \
     (SELECT hash FROM link WHERE number = (SELECT max(number) FROM link))";
