@@ -3,13 +3,24 @@
 //! It shares the plain data with the store and nothing of its judgement: no evaluator, no view, no index. Lanes are the sum of all deltas ever added, a fence is the
 //! greatest token ever given, a fact is looked for in the whole log, and a change is tried on a copy of everything.
 
+mod consumers;
+mod erase;
+mod numbers;
+mod purge;
+
 use std::collections::BTreeMap;
 
 use txn_change::{
-    Add, Change, ChangeId, Class, Condition, Counter, Entry, Expect, FactId, FenceName, Guard, Invalid, Key, Label,
-    Lanes, Limits, Opening, Record, Refusal, Status, Stored, Tenant, Timestamp, Unit,
+    Body, Change, ChangeId, Entry, Expect, FactId, FenceName, Invalid, Key, Limits, Record, Refusal, Stored, Tenant,
+    Timestamp,
 };
 use txn_store::Recorded;
+
+pub(crate) use consumers::tail_key;
+pub(crate) use purge::Told;
+
+use consumers::Cursor;
+use numbers::Tally;
 
 /// What the model says of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,9 +32,35 @@ pub(crate) enum Said {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Model {
     pub(crate) houses: BTreeMap<Tenant, House>,
-    pub(crate) log: Vec<Recorded>,
-    /// In the order of commit, with the entries of each.
-    pub(crate) commits: Vec<(Tenant, ChangeId, Vec<Entry>)>,
+    /// Every event that was ever appended, the first at position 1.
+    pub(crate) log: Vec<Logged>,
+    /// In their order.
+    pub(crate) commits: Vec<Committed>,
+    /// The log was purged up to here.
+    pub(crate) tail: u64,
+    /// Among so many changes from the first, answers were purged.
+    pub(crate) unanswered: usize,
+    cursors: BTreeMap<String, Cursor>,
+    /// The log was given free up to here.
+    free: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Logged {
+    pub(crate) position: u64,
+    pub(crate) recorded: Recorded,
+    /// Purged.
+    pub(crate) is_gone: bool,
+}
+
+/// A change that was committed, with its entries.
+#[derive(Debug, Clone)]
+pub(crate) struct Committed {
+    pub(crate) tenant: Tenant,
+    pub(crate) id: ChangeId,
+    pub(crate) entries: Vec<Entry>,
+    /// Where the log ended with it.
+    end: u64,
 }
 
 /// What one tenant has.
@@ -35,70 +72,9 @@ pub(crate) struct House {
     tokens: Vec<(FenceName, u64)>,
 }
 
-/// A counter, as the list of all that was ever added.
-#[derive(Debug, Clone)]
-pub(crate) struct Tally {
-    class: Class,
-    unit: Unit,
-    guards: [Option<Guard>; 2],
-    status: Status,
-    deltas: Vec<Lanes>,
-    touched: u64,
-    pub(crate) entries: Vec<Entry>,
-}
-
-impl Tally {
-    fn new(opening: &Opening) -> Self {
-        let Opening { class, unit, guards } = opening.clone();
-        let class = (*class).clone();
-        Self { class, unit, guards, status: Status::Open, deltas: vec![], touched: 0, entries: vec![] }
-    }
-
-    fn lanes(&self) -> Lanes {
-        let mut sum = [0i128; 4];
-        for delta in &self.deltas {
-            for (total, lane) in sum.iter_mut().zip(delta.0) {
-                *total += lane;
-            }
-        }
-        Lanes(sum)
-    }
-
-    pub(crate) fn counter(&self) -> Counter {
-        Counter {
-            class: self.class.clone().into(),
-            unit: self.unit.clone(),
-            guards: self.guards,
-            status: self.status,
-            lanes: self.lanes(),
-            version: self.touched,
-            sequence: self.deltas.len() as u64,
-        }
-    }
-}
-
-fn plus(lanes: Lanes, delta: Lanes) -> Option<Lanes> {
-    let mut sum = lanes.0;
-    for (total, lane) in sum.iter_mut().zip(delta.0) {
-        *total = total.checked_add(lane)?;
-    }
-    Some(Lanes(sum))
-}
-
-/// The histories only weigh by -2, -1, 0, 1 and 2.
-fn weigh(weights: [i8; 4], lanes: Lanes) -> Option<i128> {
-    let mut sum = 0i128;
-    for (weight, lane) in weights.into_iter().zip(lanes.0) {
-        sum = match weight {
-            0 => Some(sum),
-            1 => sum.checked_add(lane),
-            -1 => sum.checked_sub(lane),
-            2 => lane.checked_add(lane).and_then(|twice| sum.checked_add(twice)),
-            -2 => lane.checked_add(lane).and_then(|twice| sum.checked_sub(twice)),
-            _ => unreachable!("no history weighs by {weight}"),
-        }?;
-    }
-    Some(sum)
+/// Whether a body is of one of txn's own types, of those that the histories know.
+fn is_own(body: &Body) -> bool {
+    ["txn.", "order."].iter().any(|family| body.type_name().starts_with(family))
 }
 
 impl Model {
@@ -107,7 +83,18 @@ impl Model {
     }
 
     pub(crate) fn fact(&self, tenant: &Tenant, id: &FactId) -> Option<Recorded> {
-        self.log.iter().find(|item| item.tenant == *tenant && item.event.id.as_ref() == Some(id)).cloned()
+        let mut left = self.left().map(|logged| &logged.recorded);
+        left.find(|item| item.tenant == *tenant && item.event.id.as_ref() == Some(id)).cloned()
+    }
+
+    /// The events that were not purged.
+    pub(crate) fn left(&self) -> impl Iterator<Item = &Logged> {
+        self.log.iter().filter(|logged| !logged.is_gone)
+    }
+
+    /// The events that a reader of the log is given: those behind where it begins.
+    pub(crate) fn readable(&self) -> impl Iterator<Item = &Logged> {
+        self.log.iter().filter(|logged| logged.position > self.tail)
     }
 
     /// Commits a change, or says why not.
@@ -129,14 +116,13 @@ impl Model {
             Ok((house, stored, entries)) => {
                 self.houses.insert(tenant.clone(), house);
                 for event in &change.append {
-                    self.log.push(Recorded {
-                        tenant: tenant.clone(),
-                        change: change.id.clone(),
-                        recorded_at: now,
-                        event: event.clone(),
-                    });
+                    let (tenant, change) = (tenant.clone(), change.id.clone());
+                    let recorded = Recorded { tenant, change, recorded_at: now, event: event.clone() };
+                    let position = self.log.len() as u64 + 1;
+                    self.log.push(Logged { position, recorded, is_gone: false });
                 }
-                self.commits.push((tenant.clone(), change.id.clone(), entries));
+                let (tenant, id, end) = (tenant.clone(), change.id.clone(), self.log.len() as u64);
+                self.commits.push(Committed { tenant, id, entries, end });
                 Said::Done { stored, replayed: false }
             }
         }
@@ -159,7 +145,7 @@ impl Model {
                 }
             }
         }
-        let entries = numbers(&mut house, change, now)?;
+        let entries = numbers::numbers(&mut house, change, now)?;
         let stored = Stored {
             fingerprint: change.fingerprint,
             answer: change.answer.clone(),
@@ -215,213 +201,6 @@ fn records(house: &mut House, change: &Change) -> Result<(), Refusal> {
         }
     }
     Ok(())
-}
-
-/// Judges all that is about counters. Conditions look at `before`, all else at the house as the change leaves it behind so far.
-fn numbers(house: &mut House, change: &Change, now: Timestamp) -> Result<Vec<Entry>, Refusal> {
-    let before = house.tallies.clone();
-    // Counters in the order in which the change comes to them.
-    let mut order: Vec<Key> = Vec::new();
-    for open in &change.open {
-        if before.contains_key(&open.counter) {
-            return Err(Refusal::CounterExists { counter: open.counter.clone() });
-        }
-        house.tallies.insert(open.counter.clone(), Tally::new(&open.opening));
-        order.push(open.counter.clone());
-    }
-    for set in &change.set {
-        let actual = before.get(&set.counter).map_or(Expect::Absent, |tally| Expect::Version(tally.touched));
-        let expected = Expect::Version(set.expect);
-        if actual != expected {
-            return Err(Refusal::Conflict { key: set.counter.clone(), expected, actual });
-        }
-        let tally = house.tallies.get_mut(&set.counter).unwrap();
-        tally.guards = set.guards;
-        tally.status = set.status;
-        order.push(set.counter.clone());
-    }
-    for hold in &change.hold {
-        condition(before.get(&hold.counter), hold.condition, &hold.counter, &hold.label)?;
-    }
-    let mut entries = Vec::new();
-    for (index, add) in change.add.iter().enumerate() {
-        entries.extend(one_add(house, &before, change, index, now)?);
-        if !order.contains(&add.counter) {
-            order.push(add.counter.clone());
-        }
-    }
-    for key in &order {
-        let is_short = counter(house, &before, change, key)?;
-        for entry in entries.iter_mut().filter(|entry| entry.counter == *key) {
-            entry.short = is_short;
-        }
-    }
-    balance(house, change)?;
-    for key in &order {
-        let tally = house.tallies.get_mut(key).unwrap();
-        tally.touched += 1;
-        tally.entries.extend(entries.iter().filter(|entry| entry.counter == *key).cloned());
-    }
-    Ok(entries)
-}
-
-fn condition(tally: Option<&Tally>, condition: Condition, counter: &Key, label: &Label) -> Result<(), Refusal> {
-    let lanes = tally.map_or(Lanes::ZERO, Tally::lanes);
-    let value = match condition {
-        Condition::AtLeast(weights, _) | Condition::AtMost(weights, _) | Condition::Equals(weights, _) => {
-            weigh(weights, lanes)
-        }
-        Condition::Version(_) => Some(i128::from(tally.map_or(0, |tally| tally.touched))),
-        _ => unreachable!("no history has another condition"),
-    };
-    let Some(value) = value else {
-        return Err(Refusal::Overflow { counter: counter.clone(), label: label.clone() });
-    };
-    let is_true = match condition {
-        Condition::AtLeast(_, least) => value >= least,
-        Condition::AtMost(_, most) => value <= most,
-        Condition::Equals(_, exactly) => value == exactly,
-        Condition::Version(version) => value == i128::from(version),
-        _ => false,
-    };
-    if is_true {
-        return Ok(());
-    }
-    Err(Refusal::ConditionFailed { counter: counter.clone(), label: label.clone(), value })
-}
-
-fn one_add(
-    house: &mut House,
-    before: &BTreeMap<Key, Tally>,
-    change: &Change,
-    index: usize,
-    now: Timestamp,
-) -> Result<Option<Entry>, Refusal> {
-    let add = &change.add[index];
-    let (counter, label) = (add.counter.clone(), add.label.clone());
-    if !house.tallies.contains_key(&counter) {
-        match &add.or_open {
-            None => return Err(Refusal::CounterAbsent { counter, label }),
-            Some(opening) => {
-                house.tallies.insert(counter.clone(), Tally::new(opening));
-            }
-        }
-    }
-    let tally = house.tallies.get_mut(&counter).unwrap();
-    if let Some(opening) = &add.or_open
-        && (tally.class != *opening.class || tally.unit != opening.unit)
-    {
-        return Err(Refusal::CounterDiffers { counter, class: tally.class.name.clone(), unit: tally.unit.clone() });
-    }
-    if tally.status == Status::Closed || (tally.status == Status::Frozen && !add.force) {
-        return Err(Refusal::CounterNotOpen { counter, status: tally.status, label });
-    }
-    let overflow = Refusal::Overflow { counter: counter.clone(), label: label.clone() };
-    let Some(after) = plus(tally.lanes(), add.delta) else { return Err(overflow) };
-    if !add.force && unforced(before, &change.add[..=index], &counter).is_none() {
-        return Err(overflow);
-    }
-    tally.deltas.push(add.delta);
-    let sequence = tally.deltas.len() as u64;
-    let class = tally.class.clone();
-    for weights in class.conserves.into_iter().flatten() {
-        if total(house, &change.add[..=index], &class.name, &house.tallies[&counter].unit, weights).is_none() {
-            return Err(overflow);
-        }
-    }
-    let entry = Entry {
-        counter,
-        sequence,
-        delta: add.delta,
-        after,
-        effective_at: add.effective_at,
-        recorded_at: now,
-        change: change.id.clone(),
-        label,
-        short: false,
-    };
-    Ok(class.history.then_some(entry))
-}
-
-/// The lanes before the change with those additions that were not forced.
-fn unforced(before: &BTreeMap<Key, Tally>, adds: &[Add], counter: &Key) -> Option<Lanes> {
-    let mut lanes = before.get(counter).map_or(Lanes::ZERO, Tally::lanes);
-    for add in adds.iter().filter(|add| add.counter == *counter && !add.force) {
-        lanes = plus(lanes, add.delta)?;
-    }
-    Some(lanes)
-}
-
-/// The weighted sum of what the additions do to the counters of one class and unit.
-fn total(house: &House, adds: &[Add], class: &str, unit: &Unit, weights: [i8; 4]) -> Option<i128> {
-    let mut sum = 0i128;
-    for add in adds {
-        let tally = &house.tallies[&add.counter];
-        if tally.class.name == class && tally.unit == *unit {
-            sum = sum.checked_add(weigh(weights, add.delta)?)?;
-        }
-    }
-    Some(sum)
-}
-
-fn balance(house: &House, change: &Change) -> Result<(), Refusal> {
-    for add in &change.add {
-        let tally = &house.tallies[&add.counter];
-        for weights in tally.class.conserves.into_iter().flatten() {
-            let off_by = total(house, &change.add, &tally.class.name, &tally.unit, weights).unwrap();
-            if off_by != 0 {
-                let (class, unit) = (tally.class.name.clone(), tally.unit.clone());
-                return Err(Refusal::Unbalanced { class, unit, off_by });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Judges a counter as the change leaves it, and says whether it is short.
-fn counter(house: &House, before: &BTreeMap<Key, Tally>, change: &Change, key: &Key) -> Result<bool, Refusal> {
-    let tally = &house.tallies[key];
-    let lanes = tally.lanes();
-    for lane in 0..4 {
-        if lanes.0[lane] < 0 && !tally.class.signed[lane] {
-            let mut weights = [0; 4];
-            weights[lane] = 1;
-            let label = blamed(change, key, weights);
-            return Err(Refusal::LaneNegative { counter: key.clone(), label, lane, value: lanes.0[lane] });
-        }
-    }
-    let was = before.get(key).map_or(Lanes::ZERO, Tally::lanes);
-    let alone = unforced(before, &change.add, key).unwrap();
-    let mut is_short = false;
-    for guard in tally.guards.into_iter().flatten() {
-        let label = blamed(change, key, guard.weights);
-        let weighed = |lanes| {
-            weigh(guard.weights, lanes).ok_or_else(|| Refusal::Overflow { counter: key.clone(), label: label.clone() })
-        };
-        let (was, alone) = (weighed(was)?, weighed(alone)?);
-        if alone < guard.min && alone < was {
-            return Err(Refusal::GuardBroken { counter: key.clone(), label, value: alone, min: guard.min });
-        }
-        let is = weighed(lanes)?;
-        if is < guard.min && is < was {
-            is_short = true;
-        }
-    }
-    Ok(is_short)
-}
-
-/// The last addition that took: one that was not forced, if there is one.
-fn blamed(change: &Change, key: &Key, weights: [i8; 4]) -> Label {
-    let mut blamed = Label::new("none");
-    for is_forced in [true, false] {
-        for add in change.add.iter().filter(|add| add.counter == *key) {
-            let takes = weigh(weights, add.delta).is_none_or(|value| value < 0);
-            if takes && (is_forced || !add.force) {
-                blamed = add.label.clone();
-            }
-        }
-    }
-    blamed
 }
 
 /// What is wrong with the request itself; the histories never pass the limits of keys, labels and names.

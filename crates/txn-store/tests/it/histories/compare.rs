@@ -3,11 +3,11 @@
 use std::fmt::Debug;
 
 use pollster::block_on;
-use txn_change::{GroupDigest, Key, Kind, Link, Tenant, Timestamp};
-use txn_store::{Ask, Found, LogItem, Position, Query, Range, Recorded, Row, StoreAdmin};
+use txn_change::{Event, GroupDigest, Key, Kind, Link, Tenant, Timestamp};
+use txn_store::{Ask, Consumer, ErrorKind, Found, LogItem, Position, Query, Range, Row, StoreAdmin};
 
 use super::spec;
-use crate::model::{House, Model};
+use crate::model::{Committed, House, Logged, Model};
 
 type Same = Result<(), String>;
 
@@ -16,24 +16,29 @@ fn same<T: PartialEq + Debug>(what: &str, found: &T, expected: &T) -> Same {
 }
 
 pub(super) fn compare(store: &dyn StoreAdmin, model: &Model, now: Timestamp) -> Same {
-    for number in 0..3 {
-        let tenant = spec::tenant(number);
+    // That of none has the records of consumers.
+    for tenant in (0..3).map(spec::tenant).chain([Tenant::default()]) {
         let house = model.house(&tenant);
         by_get(store, model, &tenant, &house, now)?;
         for limit in [1_000, 3] {
             by_find(store, model, &tenant, &house, limit)?;
         }
     }
-    let mut end = Position(0);
     for limit in [1_000, 2] {
-        let items = log(store, limit)?;
-        end = items.last().map_or(Position(0), |item| item.position);
-        same("that positions grow", &items.is_sorted_by(|a, b| a.position < b.position), &true)?;
-        same("the log", &items.into_iter().map(|item| item.recorded).collect::<Vec<Recorded>>(), &model.log)?;
+        let of = |logged: &Logged| LogItem { position: Position(logged.position), recorded: logged.recorded.clone() };
+        same("the log", &log(store, Position(model.tail), limit)?, &model.readable().map(of).collect())?;
     }
+    for purged in (0..model.tail).map(Position) {
+        let refused = block_on(store.read(purged, 1)).err().map(|error| error.kind());
+        same("reading what was purged", &refused, &Some(ErrorKind::Purged))?;
+    }
+    let consumers = block_on(Consumer::list(store)).map_err(|e| e.to_string())?;
+    let consumers: Vec<_> = consumers.into_iter().map(|(name, position)| (name, position.0)).collect();
+    same("consumers", &consumers, &model.consumers())?;
     let health = block_on(store.health()).map_err(|e| e.to_string())?;
+    same("where the log begins", &health.tail, &Position(model.tail))?;
     same("changes committed", &health.commits, &(model.commits.len() as u64))?;
-    same("the head", &health.head, &end)?;
+    same("the head", &health.head, &Position(model.log.len() as u64))?;
     same("the chain", &by_export(store, model)?, &health.chain)
 }
 
@@ -46,7 +51,7 @@ fn by_get(store: &dyn StoreAdmin, model: &Model, tenant: &Tenant, house: &House,
         ask = ask.counter(spec::counter(number)).fact(spec::fact(number));
     }
     let mut asks = vec![ask.clone()];
-    asks.extend((0..48).map(|number| Ask::new(tenant.clone()).stored(spec::id(number))));
+    asks.extend((0..spec::IDS).map(|number| Ask::new(tenant.clone()).stored(spec::id(number))));
     let mut snapshots = block_on(store.get(asks)).map_err(|e| e.to_string())?;
     for (number, snapshot) in snapshots.split_off(1).into_iter().enumerate() {
         same("what is stored under an id", &snapshot.stored, &house.answers.get(&spec::id(number as u8)).cloned())?;
@@ -95,10 +100,11 @@ fn by_find(store: &dyn StoreAdmin, model: &Model, tenant: &Tenant, house: &House
         let found = |(_, key): (Key, Key)| Found::Record(key.clone(), house.records[&key].clone());
         same("records by term", &all(Query::RecordsByTerm(range.clone()))?, &within(by_term, &range, found))?;
         let mut by_term = Vec::new();
-        for (place, item) in model.log.iter().enumerate().filter(|(_, item)| item.tenant == *tenant) {
-            by_term.extend(item.event.terms.iter().map(|term| (term.clone(), place)));
+        for (place, logged) in model.log.iter().enumerate() {
+            let terms = logged.recorded.event.terms.iter().map(|term| (term.clone(), place));
+            by_term.extend(terms.filter(|_| logged.recorded.tenant == *tenant && !logged.is_gone));
         }
-        let found = |(_, place): (Key, usize)| Found::Event(model.log[place].clone());
+        let found = |(_, place): (Key, usize)| Found::Event(model.log[place].recorded.clone());
         same("events by term", &all(Query::EventsByTerm(range.clone()))?, &within(by_term, &range, found))?;
     }
     Ok(())
@@ -111,10 +117,10 @@ fn within<T: Ord>(mut rows: Vec<(Key, T)>, range: &Range, found: impl Fn((Key, T
     rows.into_iter().map(found).collect()
 }
 
-fn log(store: &dyn StoreAdmin, limit: usize) -> Result<Vec<LogItem>, String> {
+fn log(store: &dyn StoreAdmin, tail: Position, limit: usize) -> Result<Vec<LogItem>, String> {
     let mut items: Vec<LogItem> = Vec::new();
     loop {
-        let after = items.last().map_or(Position(0), |item| item.position);
+        let after = items.last().map_or(tail, |item| item.position);
         let page = block_on(store.read(after, limit)).map_err(|e| e.to_string())?;
         if page.items.is_empty() {
             return Ok(items);
@@ -137,6 +143,8 @@ fn by_export(store: &dyn StoreAdmin, model: &Model) -> Result<Link, String> {
             match row {
                 Row::Commit { tenant, id, stored, entries, events } => {
                     group.add(&tenant, &id, &stored.digest, stored.events);
+                    let left: Vec<Event> = events.iter().map(|recorded| recorded.event.clone()).collect();
+                    same("that a change proves what is left of it", &stored.proves(&id, &entries, &left), &true)?;
                     commits.push((tenant, id, stored, entries, events));
                 }
                 Row::Link { link, .. } => {
@@ -148,15 +156,18 @@ fn by_export(store: &dyn StoreAdmin, model: &Model) -> Result<Link, String> {
                     indexed.sort();
                     records.push((tenant, key, record, indexed));
                 }
-                Row::Purged { answers, events } => same("what was purged", &(answers, events.0), &(0, 0))?,
+                Row::Purged { answers, events } => {
+                    same("what was purged", &(answers, events.0), &(model.unanswered as u64, model.tail))?;
+                }
                 other => return Err(format!("exported {other:?}")),
             }
         }
     }
     counters.sort_by_key(|(tenant, key, _)| (tenant.clone(), key.clone()));
     records.sort_by_key(|(tenant, key, ..)| (tenant.clone(), key.clone()));
-    let of = |(tenant, id, entries): &(Tenant, txn_change::ChangeId, Vec<txn_change::Entry>)| {
-        let events = model.log.iter().filter(|item| item.tenant == *tenant && item.change == *id).cloned().collect();
+    let of = |Committed { tenant, id, entries, .. }: &Committed| {
+        let left = model.left().map(|logged| logged.recorded.clone());
+        let events = left.filter(|item| item.tenant == *tenant && item.change == *id).collect();
         (tenant.clone(), id.clone(), model.houses[tenant].answers[id].clone(), entries.clone(), events)
     };
     same("exported changes", &commits, &model.commits.iter().map(of).collect())?;

@@ -1,4 +1,4 @@
-//! What a history is made of: plain descriptions that shrink well, turned into changes when their turn comes.
+//! What is committed: plain descriptions that shrink well, turned into changes when their turn comes.
 
 use std::sync::Arc;
 
@@ -9,14 +9,6 @@ use txn_change::{
 };
 
 use crate::model::House;
-
-/// What is handed over in one call.
-#[derive(Debug, Clone)]
-pub(super) struct Batch {
-    /// How far the clock moves before it, backwards too.
-    pub(super) seconds: i64,
-    pub(super) changes: Vec<ChangeSpec>,
-}
 
 #[derive(Debug, Clone)]
 pub(super) struct ChangeSpec {
@@ -57,6 +49,7 @@ enum Part {
     Spread(u8),
     Event {
         fact: Option<u8>,
+        is_own: bool,
         subject: Option<u8>,
         terms: Vec<u8>,
     },
@@ -87,6 +80,8 @@ pub(super) fn tenant(number: u8) -> Tenant {
 pub(super) fn id(number: u8) -> ChangeId {
     ChangeId::new(format!("change/{number}")).unwrap()
 }
+
+pub(super) const IDS: u8 = 48;
 
 pub(super) fn record(number: u8) -> Key {
     let key = Key::of(Kind::new("note").unwrap());
@@ -231,8 +226,8 @@ impl Part {
                     change.add.push(Add { counter, delta, or_open, force: false, effective_at, label });
                 }
             }
-            Self::Event { fact: id, subject, terms } => {
-                let body = Body::raw("happened", 1, vec![place as u8]);
+            Self::Event { fact: id, is_own, subject, terms } => {
+                let body = Body::raw(if *is_own { "order.placed" } else { "happened" }, 1, vec![place as u8]);
                 let (id, subject) = (id.map(fact), subject.map(record));
                 change.append.push(Event { id, subject, body, terms: terms.iter().map(|t| term(*t)).collect() });
             }
@@ -296,18 +291,25 @@ fn part() -> impl Strategy<Value = Part> {
         5 => (account(), account(), prop_oneof![9 => 0..9i128, 1 => Just(i128::MAX / 2)], any::<bool>(), prop::bool::weighted(0.2))
             .prop_map(|(from, to, amount, is_pending, force)| Part::Move { from, to, amount, is_pending, force }),
         1 => (1..15u8).prop_map(Part::Spread),
-        4 => (option::weighted(0.5, 0..12u8), option::of(0..5u8), terms())
-            .prop_map(|(fact, subject, terms)| Part::Event { fact, subject, terms }),
+        4 => (option::weighted(0.4, 0..12u8), prop::bool::weighted(0.1), option::of(0..5u8), terms())
+            .prop_map(|(fact, is_own, subject, terms)| Part::Event { fact, is_own, subject, terms }),
     ]
 }
 
-fn change() -> impl Strategy<Value = ChangeSpec> {
-    let command = prop_oneof![14 => Just(0u8), 2 => Just(1), 1 => Just(NOT_DONE)];
-    (prop_oneof![4 => Just(0u8), 1 => 1..3u8], 0..48u8, command, vec(part(), 0..4))
-        .prop_map(|(tenant, id, command, parts)| ChangeSpec { tenant, id, command, parts })
+pub(super) fn any_tenant() -> impl Strategy<Value = u8> {
+    prop_oneof![4 => Just(0u8), 1 => 1..3u8]
 }
 
-pub(super) fn batch() -> impl Strategy<Value = Batch> {
-    let seconds = prop_oneof![4 => 0..100i64, 1 => -100..0i64];
-    (seconds, vec(change(), 1..6)).prop_map(|(seconds, changes)| Batch { seconds, changes })
+pub(super) fn any_id() -> impl Strategy<Value = u8> {
+    0..IDS
+}
+
+pub(super) fn change() -> impl Strategy<Value = ChangeSpec> {
+    let command = prop_oneof![14 => Just(0u8), 2 => Just(1), 1 => Just(NOT_DONE)];
+    (any_tenant(), any_id(), command, vec(part(), 0..4)).prop_map(|(tenant, id, command, parts)| ChangeSpec {
+        tenant,
+        id,
+        command,
+        parts,
+    })
 }
