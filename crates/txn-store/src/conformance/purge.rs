@@ -122,6 +122,8 @@ async fn purged_events_leave_the_facts_and_the_proof(harness: &Harness) -> Check
     let known = fact("f-2")?.id.expect("a fact has an id");
     some("the fact", subject.get(subject.ask().fact(known)).await?.facts.pop().flatten())?;
     subject.refused(change("twice")?.append(fact("f-2")?)).await?;
+    let stored = subject.get(subject.ask().stored(change("c-2")?.id)).await?.stored;
+    holds("what is kept of those that went is told", stored.is_some_and(|stored| stored.passed.is_some()))?;
     equal("orphans", &subject.contents(7).await?.orphans, &Vec::new())?;
     proves(&subject).await?;
     goes_on(&subject).await

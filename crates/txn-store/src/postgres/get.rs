@@ -80,7 +80,7 @@ fn empty(ask: &Ask) -> Snapshot {
     }
 }
 
-const COLUMNS: &str = "kind, i, a, b, c, t, u, x, y, z, l0, l1, l2, l3";
+const COLUMNS: &str = "kind, i, a, b, c, t, u, x, y, z, l0, l1, l2, l3, w";
 
 impl<'a> Asked<'a> {
     fn of(names: &Names, asks: &[&'a Ask]) -> Self {
@@ -114,11 +114,12 @@ impl<'a> Asked<'a> {
         let mut parts: Vec<String> = Vec::new();
         let null = |count: usize, of: &str| format!(", NULL::{of}").repeat(count);
         let lanes = null(4, "numeric");
+        let rest = format!("{lanes}{}", null(1, "bytea"));
         if !self.ids.0.is_empty() {
             let keys = unnest(&mut s, &self.ids.0, "text");
             parts.push(format!(
                 "SELECT {}::int2, k.i, c.recorded_at, (c.entries::int8 << 32) | c.events, (c.schema::int8 << 8) | c.format, \
-                 c.type, NULL::text, c.fingerprint, c.digest, c.answer{lanes} \
+                 c.type, NULL::text, c.fingerprint, c.digest, c.answer{lanes}, c.passed \
                  FROM {keys} JOIN {schema}.change c ON c.tenant = k.tenant AND c.id = k.key",
                 kind::CHANGE,
             ));
@@ -126,7 +127,7 @@ impl<'a> Asked<'a> {
         if !self.records.0.is_empty() {
             let keys = unnest(&mut s, &self.records.0, "bytea");
             parts.push(format!(
-                "SELECT {}::int2, k.i, r.version, (r.schema::int8 << 8) | r.format, NULL::int8, r.type, NULL::text, r.terms, r.body, NULL::bytea{lanes} \
+                "SELECT {}::int2, k.i, r.version, (r.schema::int8 << 8) | r.format, NULL::int8, r.type, NULL::text, r.terms, r.body, NULL::bytea{rest} \
                  FROM {keys} JOIN {schema}.record r ON r.tenant = k.tenant AND r.key = k.key",
                 kind::RECORD,
             ));
@@ -134,7 +135,7 @@ impl<'a> Asked<'a> {
         if !self.counters.0.is_empty() {
             let keys = unnest(&mut s, &self.counters.0, "bytea");
             parts.push(format!(
-                "SELECT {}::int2, k.i, (c.class::int8 << 8) | c.status, c.version, c.sequence, c.unit, c.guards{}, c.l0, c.l1, c.l2, c.l3 \
+                "SELECT {}::int2, k.i, (c.class::int8 << 8) | c.status, c.version, c.sequence, c.unit, c.guards{}, c.l0, c.l1, c.l2, c.l3, NULL::bytea \
                  FROM {keys} JOIN {schema}.counter c ON c.tenant = k.tenant AND c.key = k.key",
                 kind::COUNTER,
                 null(3, "bytea"),
@@ -143,7 +144,7 @@ impl<'a> Asked<'a> {
         if !self.facts.0.is_empty() {
             let keys = unnest(&mut s, &self.facts.0, "text");
             parts.push(format!(
-                "SELECT {}::int2, k.i, c.recorded_at, (e.schema::int8 << 8) | e.format, NULL::int8, e.type, c.id, e.subject, e.terms, e.body{lanes} \
+                "SELECT {}::int2, k.i, c.recorded_at, (e.schema::int8 << 8) | e.format, NULL::int8, e.type, c.id, e.subject, e.terms, e.body{rest} \
                  FROM {keys} JOIN {schema}.event e ON e.tenant = k.tenant AND e.fact = k.key \
                  LEFT JOIN {schema}.change c ON c.ticket = e.ticket AND c.at = e.at",
                 kind::FACT,
@@ -151,7 +152,7 @@ impl<'a> Asked<'a> {
         }
         parts.push(format!(
             "SELECT {}::int2, 0::int8, (extract(epoch FROM clock_timestamp()) * 1000000)::int8 * 1000, \
-             {schema}.latest(), NULL::int8{}{}{lanes}",
+             {schema}.latest(), NULL::int8{}{}{rest}",
             kind::TIME,
             null(2, "text"),
             null(3, "bytea"),
@@ -170,7 +171,7 @@ impl<'a> Asked<'a> {
         match kind {
             kind::CHANGE => {
                 let (tenant, id) = self.ids.0.at(nth).map_err(lost)?;
-                let stored = fields.stored([2, 3, 7, 8, 5, 4, 9]);
+                let stored = fields.stored([2, 3, 7, 8, 5, 4, 9]).and_then(|stored| fields.passed(14, stored));
                 let stored: Stored = stored.map_err(|d| d.of(format_args!("change {id} of tenant {tenant}")))?;
                 if let Some(snapshot) = into.get_mut(place(&self.ids.1)?.0) {
                     snapshot.stored = Some(stored);
