@@ -62,12 +62,10 @@ impl Mark {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let mut text = String::new();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(failed)?;
         // What is no text of ours is a mark that never was written whole.
-        let left = match file.read_to_string(&mut text) {
-            Ok(_) => parse(&text).unwrap_or_default(),
-            Err(_) => Left::default(),
-        };
+        let left = str::from_utf8(&bytes).ok().and_then(parse).unwrap_or_default();
         Ok((Self { file, path, is_exact }, left))
     }
 

@@ -27,6 +27,7 @@ mod find;
 mod host;
 mod load;
 mod mark;
+mod medium;
 mod open;
 mod purge;
 mod reader;

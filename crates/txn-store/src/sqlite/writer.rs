@@ -14,7 +14,7 @@ use super::{
     checkpoint::Checkpoints,
     load::Rows,
     mark::{Left, Mark},
-    open,
+    medium, open,
     rows::{Names, failed},
     sql,
     write::{Classes, Numbers, Written, classes},
@@ -298,7 +298,8 @@ impl Writer {
             return;
         }
         trouble.tried = Some(Instant::now());
-        match self.reconnect().and_then(|()| self.check()) {
+        let shared = Arc::clone(&self.shared);
+        match medium::believed(&shared.path, || self.reconnect().and_then(|()| self.check())) {
             Ok(()) => {
                 self.trouble = None;
                 self.shared.set_trouble(None);

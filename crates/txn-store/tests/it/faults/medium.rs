@@ -247,6 +247,8 @@ fn a_full_disk_is_an_error_and_the_store_works_when_there_is_room_again() {
     hit("a store that was read while the disk stayed full", stayed);
 }
 
+/// An opening whose reads fail is tried again when the medium is better, and is no sign of damage.
+///
 /// Case F22.
 #[test]
 fn a_read_that_fails_is_an_error_and_never_an_empty_answer() {
@@ -266,7 +268,7 @@ fn a_read_that_fails_is_an_error_and_never_an_empty_answer() {
         for nth in [round % 10 * 2 + 1, round % 10 * 2 + 21] {
             for range in [format!("{nth}"), format!("{nth}+")] {
                 let scene = scene.copy();
-                let ended = scene.traced(test, DATA, "pread64", &format!("error=EIO:when={range}"));
+                let ended = scene.traced(test, DATA, "pread64,read", &format!("error=EIO:when={range}"));
                 hits += ended.hits;
                 assert!(ended.status.success(), "nothing panics: {:?}", ended.said);
                 let is_error = |said: &str| ["unavailable", "corrupt"].iter().any(|kind| said.starts_with(kind));
@@ -278,7 +280,7 @@ fn a_read_that_fails_is_an_error_and_never_an_empty_answer() {
                     assert!(is_all || is_error(stored), "{range}: {done} changes are there: {:?}", ended.said);
                     reads += u64::from(is_error(read) || is_error(stored));
                 } else {
-                    assert!(is_error(ended.said("open")), "{range}: {:?}", ended.said);
+                    assert!(ended.said("open").starts_with("unavailable"), "{range}: {:?}", ended.said);
                     openings += 1;
                 }
                 is_whole(&scene.open(), &scene.workload, &scene.side);
@@ -316,4 +318,31 @@ fn on_a_medium_that_became_read_only_writes_fail_and_reads_go_on() {
     assert!(ended.said("open").starts_with("unavailable"), "{:?}", ended.said);
     hit("EROFS at an opening", ended.hits);
     is_alive(&scene.open(), &scene.workload, &scene.side);
+}
+
+/// Whichever call of an opening fails, it is the medium and no damage; one that fails once only may not be noticed at all. A lock file that cannot be read tells nothing of what was acknowledged, so nothing is opened without it.
+#[test]
+fn a_call_of_an_opening_that_fails_is_not_told_as_damage() {
+    if is_child() {
+        return;
+    }
+    let test = this_test!(a_call_of_an_opening_that_fails_is_not_told_as_damage);
+    let mut scene = patient(25, IMPATIENT);
+    assert_eq!(scene.run(test, &[]).said("health"), "ok");
+    scene.changes(45);
+    let (mut hits, mut refused) = (0, 0);
+    for (call, count) in [("openat", 6), ("pread64", 12), ("read", 1), ("mmap", 1)] {
+        for (nth, error) in (1..=count).flat_map(|nth| [(nth, "EIO"), (nth, "EACCES")]) {
+            let copy = scene.copy();
+            let ended = copy.traced(test, FILES, call, &format!("error={error}:when={nth}"));
+            hits += ended.hits;
+            let open = ended.said("open");
+            assert!(open == "ok" || open.starts_with("unavailable"), "{call} {nth} {error}: {:?}", ended.said);
+            assert!(call != "read" || open.contains("the lock file"), "{call} {nth} {error}: {:?}", ended.said);
+            refused += u64::from(open != "ok");
+            is_whole(&copy.open(), &copy.workload, &copy.side);
+        }
+    }
+    hit("EIO or EACCES at a call of an opening", hits);
+    hit("an opening that was refused for it", refused);
 }
