@@ -6,7 +6,7 @@
 //!
 //! **Watching it.** `sqlite` and `postgres` speak to the facades of `metrics` and `tracing`, and install nothing. Labels hold the backend and an outcome, never a key, a
 //! tenant or an amount. Each call of [`Store::commit`], [`Store::get`], [`Store::find`] and [`Store::read`] is a span at the level `debug`: `txn_store.commit{backend, changes, outcome}`, `txn_store.get{backend, asks, outcome}`,
-//! `txn_store.find{backend, limit, outcome}`, `txn_store.read{backend, limit, outcome}`.
+//! `txn_store.find{backend, limit, outcome}`, `txn_store.read{backend, limit, outcome}`. A group is one too, `txn_store.group{backend, changes, outcome}`, and follows from those of the calls whose changes it holds.
 //!
 //! | metric | kind | what |
 //! |---|---|---|

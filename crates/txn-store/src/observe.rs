@@ -1,8 +1,8 @@
 //! What a store says of itself to the facades of `metrics` and `tracing`. The names stand on the crate's page.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use tracing::{Instrument, Span, debug_span, field::Empty};
+use tracing::{Id, Instrument, Span, debug_span, field::Empty};
 use txn_change::Refusal;
 
 use crate::{
@@ -48,14 +48,30 @@ const fn done_or_error<T>(answer: &Result<T, Error>) -> &'static str {
     if answer.is_ok() { "done" } else { "error" }
 }
 
+/// What became of the parts of a group: what they share.
+#[derive(Debug, Default)]
+pub(crate) struct Parts(Option<&'static str>);
+
+impl Parts {
+    pub(crate) fn add(&mut self, outcome: &'static str) {
+        self.0 = Some(self.0.filter(|earlier| *earlier != outcome).map_or(outcome, |_| "mixed"));
+    }
+
+    /// Says so in the span of the group.
+    pub(crate) fn record_in(self, span: &Span) {
+        span.record("outcome", self.0);
+    }
+}
+
 impl Observe {
-    /// Follows a call of [`Store::commit`](crate::Store::commit).
-    pub(crate) async fn commit(
+    /// Follows a call of [`Store::commit`](crate::Store::commit), which is given the name of its span.
+    pub(crate) async fn commit<F: Future<Output = Vec<Result<Outcome, Error>>>>(
         self,
         changes: usize,
-        call: impl Future<Output = Vec<Result<Outcome, Error>>>,
+        call: impl FnOnce(Option<Id>) -> F,
     ) -> Vec<Result<Outcome, Error>> {
         let span = debug_span!("txn_store.commit", backend = self.0, changes, outcome = Empty);
+        let call = call(span.id());
         follow(span, call, |answers| outcome_of_all(answers)).await
     }
 
@@ -96,11 +112,21 @@ impl Observe {
         metrics::counter!("txn_store_host_changes_total", "backend" => self.0, "outcome" => outcome).increment(1);
     }
 
-    /// A group of so many changes was begun, while so many wait.
-    pub(crate) fn group(self, changes: usize, queued: usize) {
+    /// A group was begun, while so many changes wait. It is a span of its own, which follows from those of the calls whose changes it holds.
+    pub(crate) fn group(self, callers: impl ExactSizeIterator<Item = Option<Id>>, queued: usize) -> Span {
+        let changes = callers.len();
         metrics::histogram!("txn_store_group_changes", "backend" => self.0).record(small(changes));
         metrics::gauge!("txn_store_queued_changes", "backend" => self.0).set(small(queued));
-        tracing::trace!(backend = self.0, changes, queued, "a group is committed");
+        if changes == 0 {
+            return Span::none();
+        }
+        let span = debug_span!(parent: None, "txn_store.group", backend = self.0, changes, outcome = Empty);
+        if !span.is_disabled() {
+            for caller in callers.flatten().collect::<HashSet<Id>>() {
+                span.follows_from(caller);
+            }
+        }
+        span
     }
 
     /// So many changes of a group were put off.

@@ -54,6 +54,8 @@ pub(crate) struct Waiting {
 /// One call of `commit`: answered when all of its changes are, or when it is given up.
 pub(crate) struct Call {
     observe: Observe,
+    /// Only the name of its span, which ends with the caller.
+    span: Option<tracing::Id>,
     since: Instant,
     state: Mutex<CallState>,
 }
@@ -80,6 +82,11 @@ impl Waiting {
         if state.left == 0 {
             state.reply();
         }
+    }
+
+    /// The span of its caller.
+    pub(crate) fn caller(&self) -> Option<tracing::Id> {
+        self.call.span.clone()
     }
 
     /// Whether nobody waits for it any more, so that it need not be begun.
@@ -153,9 +160,10 @@ pub(crate) async fn commit(
     queue: &Queue<Waiting>,
     limits: &StoreLimits,
     observe: Observe,
+    span: Option<tracing::Id>,
     batch: Vec<Commit>,
 ) -> Vec<Result<Outcome, Error>> {
-    commit_known(queue, limits, observe, batch, |_| {}).await
+    commit_known(queue, limits, observe, span, batch, |_| {}).await
 }
 
 /// The same, with its call made known to somebody who may give it up.
@@ -163,6 +171,7 @@ pub(crate) async fn commit_known(
     queue: &Queue<Waiting>,
     limits: &StoreLimits,
     observe: Observe,
+    span: Option<tracing::Id>,
     batch: Vec<Commit>,
     make_known: impl FnOnce(&Arc<Call>) + Send,
 ) -> Vec<Result<Outcome, Error>> {
@@ -188,6 +197,7 @@ pub(crate) async fn commit_known(
     let since = Instant::now();
     let call = Arc::new(Call {
         observe,
+        span,
         since,
         state: Mutex::new(CallState {
             answers: ids.iter().map(|_| None).collect(),

@@ -30,7 +30,7 @@ fn call_of(changes: &[(&str, &str)], body: usize) -> (Vec<Waiting>, Answers) {
         left: changes.len(),
         begun: 0,
     };
-    let call = Arc::new(Call { observe: Observe("test"), since: Instant::now(), state: Mutex::new(state) });
+    let call = Arc::new(Call { observe: Observe("test"), span: None, since: Instant::now(), state: Mutex::new(state) });
     let waiting = changes.iter().enumerate().map(|(at, (tenant, id))| {
         let commit = Commit { tenant: Tenant::new(tenant).unwrap(), change: change(id, body) };
         Waiting {
@@ -236,7 +236,7 @@ fn a_call_in_the_hands_of_a_committer_that_dies_is_unknown() {
     };
     let results = std::thread::scope(|scope| {
         let committer = scope.spawn(committer);
-        let results = block_on(commit(&queue, &limits, Observe("test"), commits.to_vec()));
+        let results = block_on(commit(&queue, &limits, Observe("test"), None, commits.to_vec()));
         committer.join().unwrap();
         results
     });

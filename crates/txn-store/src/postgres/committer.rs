@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{PgConnection, Row, postgres::PgConnectOptions, raw_sql};
+use tracing::Instrument;
 use txn_change::{Change, Class, Refusal, Stored, Tenant, Timestamp, Verdict, evaluate};
 
 use super::{
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind},
     group::{Gathered, Lanes, Lines, Queue, Waiting},
+    observe::Parts,
     store::{Freshness, Outcome, Receipt},
 };
 
@@ -87,9 +89,14 @@ impl Committer {
         // However this task ends, nobody waits for ever: what it holds is dropped, and so unknown.
         let _end = End { shared: &shared, lanes, lane, queue };
         while let Some(Gathered { group, is_all }) = lanes.next(lane, queue, &shared.limits).await {
-            OBSERVE.group(group.len(), queue.waiting());
-            let put_off = self.settle(group).await;
-            OBSERVE.skipped(put_off.len());
+            let span = OBSERVE.group(group.iter().map(|(_, waiting)| waiting.caller()), queue.waiting());
+            let settling = async {
+                let (put_off, parts) = self.settle(group).await;
+                OBSERVE.skipped(put_off.len());
+                parts.record_in(&span);
+                put_off
+            };
+            let put_off = settling.instrument(span.clone()).await;
             if is_all && !put_off.is_empty() {
                 // Whoever holds the rows may need a moment; till then the other lane is not to try, either.
                 tokio::time::sleep(PAUSE).await;
@@ -128,9 +135,9 @@ impl Committer {
         }
     }
 
-    /// Commits a group and gives each change its result; returns what has to be tried again later.
-    async fn settle(&mut self, group: Vec<Member>) -> Vec<Member> {
-        let mut put_off = Vec::new();
+    /// Commits a group and gives each change its result; returns what has to be tried again later, and what became of the others.
+    async fn settle(&mut self, group: Vec<Member>) -> (Vec<Member>, Parts) {
+        let (mut put_off, mut outcome) = (Vec::new(), Parts::default());
         // The parts of the group that are still to be done, the next one last.
         let mut parts = vec![(group, 0u32)];
         while let Some((mut part, again)) = parts.pop() {
@@ -146,7 +153,10 @@ impl Committer {
                 continue;
             }
             match self.attempt(&part, again).await {
-                Ended::Committed(judged, ticket) => put_off.extend(self.give(part, judged, ticket)),
+                Ended::Committed(judged, ticket) => {
+                    put_off.extend(self.give(part, judged, ticket));
+                    outcome.add("committed");
+                }
                 // Somebody holds what it needs and does not let go: no use to try at once, or with the others.
                 Ended::Held if part.len() > 1 => {
                     let second = part.split_off(part.len() / 2);
@@ -170,6 +180,7 @@ impl Committer {
                 Ended::InTheWay => put_off.extend(part),
                 Ended::Failed(error) => {
                     OBSERVE.failed("a change failed", &error);
+                    outcome.add("error");
                     part.into_iter().for_each(|(_, w)| w.answer(Err(error.again())));
                 }
                 // The session may have been old, or the server restarted: once more, on another one.
@@ -179,13 +190,17 @@ impl Committer {
                 }
                 Ended::Unavailable(error) => {
                     OBSERVE.failed("the server cannot be asked", &error);
+                    outcome.add("error");
                     part.into_iter().for_each(|(_, w)| w.answer(Err(error.again())));
                 }
                 // Dropped unanswered: unknown.
-                Ended::Lost => drop(part),
+                Ended::Lost => {
+                    drop(part);
+                    outcome.add("unknown");
+                }
             }
         }
-        put_off
+        (put_off, outcome)
     }
 
     /// Those that may still be begun; the others have waited too long.

@@ -431,7 +431,8 @@ impl fmt::Debug for Postgres {
 impl Store for Postgres {
     async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Outcome, Error>> {
         let changes = batch.len();
-        OBSERVE.commit(changes, group::commit(&self.shared.jobs, &self.shared.limits, OBSERVE, batch)).await
+        let Shared { jobs, limits, .. } = &*self.shared;
+        OBSERVE.commit(changes, |span| group::commit(jobs, limits, OBSERVE, span, batch)).await
     }
 
     async fn get(&self, asks: Vec<Ask>) -> Result<Vec<Snapshot>, Error> {

@@ -370,7 +370,8 @@ impl Store for Sqlite {
     async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Outcome, Error>> {
         let Shared { jobs, limits, .. } = &*self.shared;
         let changes = batch.len();
-        OBSERVE.commit(changes, group::commit_known(jobs, limits, OBSERVE, batch, |call| self.wait(call))).await
+        let call = |span| group::commit_known(jobs, limits, OBSERVE, span, batch, |call| self.wait(call));
+        OBSERVE.commit(changes, call).await
     }
 
     async fn get(&self, asks: Vec<Ask>) -> Result<Vec<Snapshot>, Error> {

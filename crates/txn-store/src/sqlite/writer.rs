@@ -22,6 +22,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind},
     group::{Lines, Waiting},
+    observe::Parts,
     store::{Freshness, Outcome, Position, Receipt},
 };
 
@@ -115,8 +116,8 @@ impl Writer {
             let group: Vec<Waiting> = lines.gather(&shared.limits).into_iter().map(|(_, waiting)| waiting).collect();
             // What is still in its line waits as much as what is in the queue.
             shared.jobs.done(before.saturating_sub(lines.len()));
-            OBSERVE.group(group.len(), shared.jobs.waiting());
-            self.settle(group);
+            let span = OBSERVE.group(group.iter().map(Waiting::caller), shared.jobs.waiting());
+            span.in_scope(|| self.settle(group)).record_in(&span);
             if self.trouble.is_none() {
                 self.checkpoints.after_group(&self.connection);
             }
@@ -130,9 +131,10 @@ impl Writer {
     }
 
     /// Commits a group and gives each change its result.
-    fn settle(&mut self, mut group: Vec<Waiting>) {
+    fn settle(&mut self, mut group: Vec<Waiting>) -> Parts {
+        let mut parts = Parts::default();
         if group.is_empty() {
-            return;
+            return parts;
         }
         match self.commit_unless_in_trouble(&group) {
             // One row that cannot be read must not stop the others.
@@ -140,22 +142,28 @@ impl Writer {
                 for waiting in group.drain(..) {
                     let alone = [waiting];
                     let ended = self.commit_unless_in_trouble(&alone);
-                    self.give(alone, ended);
+                    parts.add(self.give(alone, ended));
                 }
             }
-            ended => self.give(group, ended),
+            ended => parts.add(self.give(group, ended)),
         }
+        parts
     }
 
-    fn give(&self, group: impl IntoIterator<Item = Waiting>, ended: Ended) {
+    /// Answers, and says what became of them.
+    fn give(&self, group: impl IntoIterator<Item = Waiting>, ended: Ended) -> &'static str {
         let group = group.into_iter();
         match ended {
             Ended::Failed(error) => {
                 OBSERVE.failed("a group failed", &error);
                 group.for_each(|waiting| waiting.answer(Err(error.again())));
+                "error"
             }
             // Also what was refused: it was judged by changes that may not be committed.
-            Ended::Lost => drop(group),
+            Ended::Lost => {
+                drop(group);
+                "unknown"
+            }
             Ended::Committed(judged) => {
                 let freshness = Freshness(self.numbers.commit.cast_unsigned());
                 let done = |stored: Stored, replayed| {
@@ -169,6 +177,7 @@ impl Writer {
                         Judged::Accepted(stored) => done(stored, false),
                     }));
                 }
+                "committed"
             }
         }
     }

@@ -154,6 +154,8 @@ struct Said {
     entered: usize,
     inside: usize,
     handles: usize,
+    /// The numbers of the spans that it follows from, from 1.
+    follows: Vec<u64>,
 }
 
 impl Visit for Said {
@@ -182,7 +184,9 @@ impl Subscriber for Spans {
     fn record(&self, id: &Id, values: &Record<'_>) {
         self.with(id, |told| values.record(told));
     }
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn record_follows_from(&self, id: &Id, follows: &Id) {
+        self.with(id, |told| told.follows.push(follows.into_u64()));
+    }
     fn event(&self, _: &tracing::Event<'_>) {}
     fn enter(&self, id: &Id) {
         self.with(id, |told| (told.entered, told.inside) = (told.entered + 1, told.inside + 1));
@@ -244,5 +248,58 @@ fn each_call_is_a_span_that_says_how_it_ended_and_gives_nobody_away() {
         assert!(calls[6].starts_with("txn_store.commit") && calls.len() == 7, "{calls:?}");
         assert!(told.iter().all(|span| (span.inside, span.handles) == (0, 0) && span.entered > 0), "{told:?}");
         assert!(!calls.concat().contains("secret") && !calls.concat().contains("424"), "{calls:?}");
+    }
+}
+
+/// A group is committed by the store's own thread or task, where a subscriber hears only if it is set for the whole process: that is a child of this one.
+///
+/// Case C60.
+#[test]
+fn a_group_is_a_span_that_follows_from_the_calls_whose_changes_it_holds() {
+    const CHILD: &str = "TXN_TEST_SPANS";
+    let this = "observe::a_group_is_a_span_that_follows_from_the_calls_whose_changes_it_holds";
+    if std::env::var_os(CHILD).is_none() {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args([this, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let spans = Spans::default();
+    tracing::subscriber::set_global_default(spans.clone()).unwrap();
+    for home in Home::all().iter().filter(|home| home.is_durable()) {
+        let before = spans.0.lock().unwrap().len();
+        let store = home.open(Arc::new(SystemClock), StoreLimits::default());
+        let commit = |id: &str| {
+            let id = ChangeId::new(id).unwrap();
+            Commit { tenant: Tenant::default(), change: Change::new(id, Fingerprint::of("op", "a")) }
+        };
+        block_on(store.commit(vec![commit("alone")]));
+        // The committer may take these as they come, or together; each group says of whom it has something.
+        let calls = ["a", "b", "c"].map(|name| store.commit(vec![commit(name), commit(&format!("{name}/2"))]));
+        block_on(futures_util::future::join_all(calls));
+        drop(store);
+        // An outcome is told when the callers have been answered.
+        let told = loop {
+            let told = spans.0.lock().unwrap()[before..].to_vec();
+            if told.iter().all(|span| span.fields.contains_key("outcome")) {
+                break told;
+            }
+            std::thread::yield_now();
+        };
+        let number = |place: usize| (before + place + 1) as u64;
+        let named = |name| told.iter().enumerate().filter(move |(_, span)| span.name == name);
+        let callers: Vec<u64> = named("txn_store.commit").map(|(place, _)| number(place)).collect();
+        let groups: Vec<&Said> = named("txn_store.group").map(|(_, span)| span).collect();
+        assert_eq!(groups[0].follows, callers[..1], "{groups:?}");
+        let mut followed: Vec<u64> = groups.iter().flat_map(|group| group.follows.clone()).collect();
+        followed.sort_unstable();
+        followed.dedup();
+        assert_eq!(followed, callers, "{}: {groups:?}", home.name());
+        let changes = groups.iter().map(|group| group.fields["changes"].parse::<usize>().unwrap());
+        assert_eq!(changes.sum::<usize>(), 7, "{groups:?}");
+        for group in groups {
+            assert_eq!((&*group.fields["outcome"], &*group.fields["backend"]), ("committed", home.name()), "{group:?}");
+        }
     }
 }
