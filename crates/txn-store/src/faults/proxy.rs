@@ -1,9 +1,10 @@
 //! A TCP proxy between a store and its server, that hurts the connections that pass through it. It knows nothing of the protocol but byte strings to look for.
 
+mod line;
+
 use std::{
     collections::BTreeMap,
-    fmt,
-    io::{self, Read, Write},
+    fmt, io,
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -13,7 +14,8 @@ use std::{
     time::Duration,
 };
 
-use super::strike::{Fate, Place, Strike};
+use super::strike::Strike;
+use line::{Line, Side};
 
 #[derive(Default)]
 struct State {
@@ -210,144 +212,12 @@ fn accept(shared: &Arc<Shared>, client: TcpStream) {
     let _ = connect();
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Client,
-    Server,
-}
-
-/// What is known of where a strike is to fall on one connection.
-#[derive(Default)]
-struct Aim {
-    /// Bytes of the message that have been seen.
-    matched: usize,
-    /// The strike, once its message was seen here.
-    strike: Option<Strike>,
-    /// Messages of the client since.
-    later: usize,
-    /// Bytes of the server since.
-    replied: usize,
-    /// Whether the server spoke last.
-    is_answered: bool,
-    is_hung: bool,
-}
-
-struct Line {
-    shared: Arc<Shared>,
-    number: u64,
-    from: SocketAddr,
-    aim: Mutex<Aim>,
-}
-
-impl Line {
-    fn aim(&self) -> MutexGuard<'_, Aim> {
-        self.aim.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Forwards until the connection ends. True when it was struck to hang, so that it stays.
-    fn pump(&self, side: Side, source: &mut TcpStream, sink: &mut TcpStream) -> io::Result<bool> {
-        let mut buffer = vec![0; 16_384];
-        loop {
-            let read = source.read(&mut buffer)?;
-            let piece = buffer.get(..read).unwrap_or_default();
-            if read == 0 || !self.shared.pass() {
-                return Ok(self.aim().is_hung);
-            }
-            if self.aim().is_hung {
-                continue;
-            }
-            let struck = match side {
-                Side::Client => self.request(piece),
-                Side::Server => self.reply(piece),
-            };
-            let Some((behind, fate)) = struck else {
-                sink.write_all(piece)?;
-                self.shared.bytes.fetch_add(read as u64, Ordering::SeqCst);
-                continue;
-            };
-            let (before, after) = piece.split_at(behind.min(read));
-            sink.write_all(before)?;
-            self.shared.strikes.fetch_add(1, Ordering::SeqCst);
-            match fate {
-                Fate::Cut => return Ok(false),
-                Fate::Hang => self.aim().is_hung = true,
-                Fate::Call(call) => {
-                    call(self.from);
-                    sink.write_all(after)?;
-                }
-            }
-        }
-    }
-
-    /// Looks at a piece of the client's stream: behind how many of its bytes the strike falls, if it falls here.
-    fn request(&self, piece: &[u8]) -> Option<(usize, Fate)> {
-        let mut aim = self.aim();
-        let is_next = std::mem::take(&mut aim.is_answered);
-        if is_next {
-            let mut state = self.shared.state();
-            let trips = state.trips.entry(self.number).or_default();
-            *trips = trips.saturating_add(1);
-        }
-        if aim.strike.is_some() {
-            if is_next {
-                aim.later = aim.later.saturating_add(1);
-            }
-            return aim.take_if(|aim, place| (place == Place::Later(aim.later)).then_some(0));
-        }
-        let mut state = self.shared.state();
-        let message = state.strike.as_ref()?.message.clone();
-        let found = find(&message, &mut aim.matched, piece)?;
-        aim.strike = state.strike.take();
-        drop(state);
-        (aim.later, aim.replied, aim.is_answered, aim.matched) = (0, 0, false, 0);
-        // Where a message came in two pieces, what came before is gone already.
-        let begin = found.saturating_sub(message.len());
-        aim.take_if(|_, place| match place {
-            Place::Request(behind) => Some(begin.saturating_add(behind)),
-            Place::Later(0) => Some(begin),
-            Place::Reply(_) | Place::Later(_) => None,
-        })
-    }
-
-    /// Looks at a piece of the server's stream.
-    fn reply(&self, piece: &[u8]) -> Option<(usize, Fate)> {
-        let mut aim = self.aim();
-        aim.is_answered = true;
-        let before = aim.replied;
-        aim.replied = before.saturating_add(piece.len());
-        aim.take_if(|aim, place| match place {
-            Place::Reply(behind) if behind < aim.replied => Some(behind.saturating_sub(before)),
-            _ => None,
-        })
-    }
-}
-
-impl Aim {
-    fn take_if(&mut self, falls: impl FnOnce(&Self, Place) -> Option<usize>) -> Option<(usize, Fate)> {
-        let place = self.strike.as_ref()?.place;
-        let behind = falls(self, place)?;
-        self.strike.take().map(|strike| (behind, strike.fate))
-    }
-}
-
-/// Where in a piece the message ends, if it does; `matched` carries over what came of it in the piece before.
-fn find(message: &[u8], matched: &mut usize, piece: &[u8]) -> Option<usize> {
-    for (at, byte) in piece.iter().enumerate() {
-        // The messages that are looked for begin with a byte that does not come again in them.
-        *matched = match message.get(*matched) {
-            Some(expected) if expected == byte => matched.saturating_add(1),
-            _ => usize::from(message.first() == Some(byte)),
-        };
-        if *matched == message.len() {
-            return Some(at.saturating_add(1));
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
+    use crate::faults::strike::{Fate, Place};
 
     /// A server that answers every piece with the same.
     fn echo() -> SocketAddr {
