@@ -1,6 +1,8 @@
-//! How terms and guards are stored, the same in every database.
+//! How terms, guards and kinds of purges are stored, the same in every database.
 
 use txn_change::{Guard, Key, Term};
+
+use crate::admin::Purge;
 
 /// Terms as one byte string: each behind its length in two bytes.
 pub(crate) fn terms_to_bytes(terms: &[Term]) -> Vec<u8> {
@@ -23,6 +25,14 @@ pub(crate) fn terms_from_bytes(mut bytes: &[u8]) -> Option<Vec<Term>> {
         bytes = rest;
     }
     Some(terms)
+}
+
+/// The row that says how far this was purged.
+pub(crate) const fn purge_to_number(what: Purge) -> i16 {
+    match what {
+        Purge::Answers => 0,
+        Purge::Events => 1,
+    }
 }
 
 pub(crate) fn guards_to_text(guards: &[Option<Guard>; 2]) -> String {

@@ -11,6 +11,10 @@ use std::{
 
 use crate::store::Position;
 
+/// A head that no log reaches.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+const ENDED: Position = Position(u64::MAX);
+
 /// The head of a log inside one process. Waiters are woken by [`Head::advance`]; a dropped waiter costs one spurious wake.
 #[derive(Default)]
 pub(crate) struct Head {
@@ -39,6 +43,18 @@ impl Head {
             let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
             waiting.into_iter().for_each(Waker::wake);
         }
+    }
+
+    /// The log has come to its end: whoever waits is woken.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn end(&self) {
+        self.advance(ENDED);
+    }
+
+    /// As [`Head::past`]; `None` when the log has come to its end.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) async fn past_unless_ended(&self, after: Position) -> Option<Position> {
+        Some(self.past(after).await).filter(|head| *head != ENDED)
     }
 
     pub(crate) async fn past(&self, after: Position) -> Position {

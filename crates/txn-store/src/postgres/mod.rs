@@ -136,9 +136,6 @@ const LANES: usize = 2;
 
 const OBSERVE: Observe = Observe("postgres");
 
-/// A head that no log reaches: it wakes who waits when the store is closed.
-const NO_MORE: Position = Position(u64::MAX);
-
 impl Shared {
     fn link(&self) -> Link {
         *self.link.lock().unwrap_or_else(PoisonError::into_inner)
@@ -164,7 +161,7 @@ impl Shared {
         self.put_off.close(why);
         self.questions.close(why);
         self.sequencer.close();
-        self.head.advance(NO_MORE);
+        self.head.end();
     }
 }
 
@@ -360,15 +357,9 @@ impl Store for Postgres {
     }
 
     async fn watch(&self, after: Position) -> Result<Position, Error> {
-        let head = self.shared.head.past(after).await;
-        if head == NO_MORE {
-            return Err(self
-                .shared
-                .jobs
-                .closed()
-                .unwrap_or_else(|| Error::new(ErrorKind::Closed, "the store is closed")));
-        }
-        Ok(head)
+        let head = self.shared.head.past_unless_ended(after).await;
+        let ended = || Error::new(ErrorKind::Closed, "the store is closed");
+        head.ok_or_else(|| self.shared.jobs.closed().unwrap_or_else(ended))
     }
 }
 

@@ -12,17 +12,11 @@ use super::{
 };
 use crate::{
     admin::{Purge, Purged},
+    encode::purge_to_number,
     error::Error,
     store::Position,
     tail::{Budget, Plan, weight},
 };
-
-const fn number(what: Purge) -> i16 {
-    match what {
-        Purge::Answers => 0,
-        Purge::Events => 1,
-    }
-}
 
 fn text(shared: &Shared, text: &str) -> AssertSqlSafe<String> {
     AssertSqlSafe(text.replace("$s.", &format!("{}.", shared.schema)))
@@ -46,7 +40,7 @@ async fn old_groups(
          WHERE l.number > (SELECT until FROM $s.purge WHERE what = $1) ORDER BY l.number LIMIT $2"
     );
     let limit = i64::try_from(max).unwrap_or(i64::MAX);
-    let find = query(text(shared, &find)).bind(number(what)).bind(limit);
+    let find = query(text(shared, &find)).bind(purge_to_number(what)).bind(limit);
     let rows = find.fetch_all(session).await.map_err(&doing)?;
     let groups = rows.iter().map(|row| {
         let fields = Fields(row);
@@ -59,7 +53,7 @@ async fn old_groups(
 /// Keeps others from purging the same to the end of the transaction, and says how far it was purged; nothing when another is at it.
 async fn hold(session: &mut PgConnection, shared: &Shared, what: Purge) -> sqlx::Result<Option<(i64, i64)>> {
     let hold = "SELECT until, position FROM $s.purge WHERE what = $1 FOR UPDATE SKIP LOCKED";
-    let row = query(text(shared, hold)).bind(number(what)).fetch_optional(session).await?;
+    let row = query(text(shared, hold)).bind(purge_to_number(what)).fetch_optional(session).await?;
     row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
 }
 
@@ -73,7 +67,7 @@ async fn reached(
     (group, position): (i64, i64),
 ) -> sqlx::Result<()> {
     let put = "UPDATE $s.purge SET until = $2, position = $3 WHERE what = $1";
-    query(text(shared, put)).bind(number(what)).bind(group).bind(position).execute(session).await?;
+    query(text(shared, put)).bind(purge_to_number(what)).bind(group).bind(position).execute(session).await?;
     Ok(())
 }
 

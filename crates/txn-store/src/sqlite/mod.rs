@@ -126,9 +126,6 @@ impl Shared {
 
 const OBSERVE: Observe = Observe("sqlite");
 
-/// A head that no log reaches: it wakes who waits when the log has come to its end.
-const NO_MORE: Position = Position(u64::MAX);
-
 impl Sqlite {
     /// Opens the store at `path` with the default options. See [`Options::open`].
     ///
@@ -298,11 +295,9 @@ impl Store for Sqlite {
     }
 
     async fn watch(&self, after: Position) -> Result<Position, Error> {
-        let head = self.shared.head.past(after).await;
-        if head == NO_MORE {
-            return Err(self.shared.jobs.closed().unwrap_or_else(|| Error::new(ErrorKind::Closed, "the writer ended")));
-        }
-        Ok(head)
+        let head = self.shared.head.past_unless_ended(after).await;
+        let ended = || Error::new(ErrorKind::Closed, "the writer ended");
+        head.ok_or_else(|| self.shared.jobs.closed().unwrap_or_else(ended))
     }
 }
 

@@ -9,22 +9,16 @@ use super::{
 };
 use crate::{
     admin::{Purge, Purged, Row},
+    encode::purge_to_number,
     error::Error,
     store::Position,
     tail::{Budget, Plan, weight},
 };
 
-const fn number(what: Purge) -> i64 {
-    match what {
-        Purge::Answers => 0,
-        Purge::Events => 1,
-    }
-}
-
 /// How far this was purged: of answers, the last change that was looked at; of events, the last group, and where the log ended with it.
 pub(super) fn reached(connection: &Connection, what: Purge) -> rusqlite::Result<(i64, i64)> {
     let mut statement = connection.prepare_cached(sql::PURGED)?;
-    let found = statement.query_row([number(what)], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let found = statement.query_row([purge_to_number(what)], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     Ok(found.unwrap_or_default())
 }
 
@@ -62,7 +56,7 @@ pub(super) fn answers(connection: &mut Connection, before: Timestamp, max: usize
             }
             (until, position, looked_at) = (n, end, looked_at.saturating_add(1));
         }
-        transaction.execute(sql::PUT_PURGED, (number(Purge::Answers), until, position)).map_err(&failed)?;
+        transaction.execute(sql::PUT_PURGED, (purge_to_number(Purge::Answers), until, position)).map_err(&failed)?;
     }
     transaction.commit().map_err(&failed)?;
     purged.is_complete = looked_at < max;
@@ -113,7 +107,7 @@ pub(super) fn events(connection: &mut Connection, plan: &Plan, free: Position, m
     }
     let group = plan.last_within(budget.end).map_or(until, u64::cast_signed).max(until);
     let end = budget.end.0.cast_signed();
-    transaction.execute(sql::PUT_PURGED, (number(Purge::Events), group, end)).map_err(&failed)?;
+    transaction.execute(sql::PUT_PURGED, (purge_to_number(Purge::Events), group, end)).map_err(&failed)?;
     transaction.commit().map_err(&failed)?;
     Ok(Purged { rows, is_complete: plan.is_complete(&budget) })
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use txn_change::{Change, Link, Refusal, Stored, Tenant, Timestamp, Verdict, evaluate};
 
 use super::{
-    NO_MORE, OBSERVE, Shared,
+    OBSERVE, Shared,
     checkpoint::Checkpoints,
     load::Rows,
     mark::{Left, Mark},
@@ -405,7 +405,7 @@ impl Drop for End<'_> {
         let mut left = VecDeque::new();
         self.0.jobs.take(&mut left, usize::MAX, false);
         left.into_iter().for_each(|waiting: Waiting| waiting.answer(Err(broken())));
-        self.0.head.advance(NO_MORE);
+        self.0.head.end();
     }
 }
 
