@@ -204,6 +204,7 @@ impl Plan {
     }
 
     /// The last group that ends at or before a position.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn last_within(&self, end: Position) -> Option<u64> {
         self.groups.iter().rev().find(|(_, position)| *position <= end).map(|(number, _)| *number)
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::error::{Error, ErrorKind};
 
-/// One tenant's rows. Counters stay from group to group, since nobody else writes; the rest is of one group.
+/// One tenant's rows. Counters stay from group to group, until another connection has written; the rest is of one group.
 pub(super) struct Rows {
     pub(super) tenant: Tenant,
     /// `None` until the tenant's first commit.

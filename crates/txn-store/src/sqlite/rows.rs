@@ -77,7 +77,7 @@ pub(super) fn failed(doing: &'static str) -> impl Fn(rusqlite::Error) -> Error {
                 | Code::OperationInterrupted,
             ) => ErrorKind::Unavailable,
             Some(Code::TooBig) => ErrorKind::Invalid,
-            // A constraint of the second belt, a missing table, a damaged page: not what we wrote.
+            // A constraint of the second belt, a missing table, a damaged page: not what we wrote. A page that the system did not give is among them; see `medium`.
             _ => ErrorKind::Corrupt,
         };
         Error::new(kind, doing).because(error)

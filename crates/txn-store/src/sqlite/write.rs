@@ -17,7 +17,7 @@ use crate::{
     error::Error,
 };
 
-/// The last number given in each sequence. Only the writer gives numbers; a group that is rolled back gives its numbers back.
+/// The last number given in each sequence. Who holds the write lock gives numbers; a group that is rolled back gives its numbers back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Numbers {
     pub(super) commit: i64,

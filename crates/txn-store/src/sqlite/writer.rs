@@ -52,7 +52,7 @@ const RECOVER_AGAIN: Duration = Duration::from_millis(100);
 /// How long closing waits for somebody else's read to end.
 const FINISH: Duration = Duration::from_millis(100);
 
-/// The owner of the write connection. It runs until the queue is closed and empty, or the medium fails.
+/// The owner of the write connection. It runs until the queue is closed and empty, or what was acknowledged is lost.
 pub(super) struct Writer {
     shared: Arc<Shared>,
     connection: Connection,
