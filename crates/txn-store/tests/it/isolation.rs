@@ -198,6 +198,17 @@ fn a_change_that_is_seen_before_it_is_whole_is_a_circular_flow() {
     found(Weakness::CommitsInHalves, Kind::CircularFlow);
 }
 
+/// Of two additions of one change to one counter, the first was seen alone.
+#[test]
+fn two_additions_of_one_change_that_are_seen_apart_are_an_intermediate_read() {
+    found(Weakness::AddsOneByOne, Kind::IntermediateRead);
+}
+
+#[test]
+fn a_page_that_ends_within_a_change_is_an_intermediate_read() {
+    found_in_order(Weakness::HidesRows, Kind::IntermediateRead);
+}
+
 #[test]
 fn a_refusal_that_names_an_old_version_is_out_of_time() {
     found_only(Weakness::MisstatesVersions, Kind::RealTime);

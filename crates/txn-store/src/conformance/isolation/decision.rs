@@ -45,34 +45,35 @@ impl Plan {
         let mut plan = Self { change: change(id)?, ops: Vec::new() };
         let surely = random.below(seen.len());
         for (place, seen) in seen.iter().enumerate() {
-            let value = (place == surely || random.percent(40)).then(&mut value);
+            let appends = if place == surely || random.percent(40) { seen.list.of.values() } else { 0 };
+            let values: Vec<u64> = (0..appends).map(|_| value()).collect();
             match seen.list.of {
-                Of::Record => plan.use_record(seen, value),
+                Of::Record => plan.use_record(seen, &values),
                 // Some only add, as one does who does not care what is there.
-                Of::Counter => plan.use_counter(seen, value, value.is_none() || random.percent(50)),
+                Of::Counter | Of::Pairs => plan.use_counter(seen, &values, values.is_empty() || random.percent(50)),
             }
         }
         Ok(plan)
     }
 
-    fn use_record(&mut self, seen: &Seen, value: Option<u64>) {
+    fn use_record(&mut self, seen: &Seen, values: &[u64]) {
         let (key, expect) = (seen.key.clone(), lists::expect(seen.version));
         self.ops.extend(seen.ops.iter().cloned());
-        let Some(value) = value else {
+        if values.is_empty() {
             self.change.require.push(Require { key, expect });
             return;
-        };
-        let body = Some(lists::body(&[seen.values.as_slice(), &[value]].concat()));
+        }
+        let body = Some(lists::body(&[seen.values.as_slice(), values].concat()));
         self.change.put.push(Put { key, expect, body, terms: vec![] });
-        self.ops.push(Op::Append { key: Arc::clone(&seen.name), value });
+        self.ops.extend(values.iter().map(|value| Op::Append { key: Arc::clone(&seen.name), value: *value }));
     }
 
-    fn use_counter(&mut self, seen: &Seen, value: Option<u64>, is_read: bool) {
+    fn use_counter(&mut self, seen: &Seen, values: &[u64], is_read: bool) {
         if is_read {
             self.ops.extend(seen.ops.iter().cloned());
             self.hold(&seen.key, seen.version);
         }
-        if let Some(value) = value {
+        for &value in values {
             self.change.add.push(lists::addition(&seen.key, value));
             self.ops.push(Op::Append { key: Arc::clone(&seen.name), value });
         }

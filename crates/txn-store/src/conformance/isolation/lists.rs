@@ -1,4 +1,8 @@
-//! Lists in a store: a record whose body is one, and a counter whose entries are. Either's version is the length, for each change appends to it once.
+//! Lists in a store: a record whose body is one, and a counter whose entries are.
+//!
+//! A change appends to a list once, so that its version is the length; or, to one of *pairs*, twice, so that it is half of it: nobody may see such a list between
+//! the two. Pairs are counters, to which a change may add as often as it likes. A record is put at most once by a change
+//! ([`Invalid::Twice`](txn_change::Invalid::Twice)), so nothing stands between two puts of one change; what shows a part of such a change is another of its lists, as read skew.
 
 use std::sync::Arc;
 
@@ -27,19 +31,36 @@ pub(super) struct List {
 pub(super) enum Of {
     Record,
     Counter,
+    /// A counter to which each change adds twice, or not at all.
+    Pairs,
 }
 
 /// More than any list ever holds: the lanes that an addition asks for which is meant to be refused.
 pub(super) const TOO_MANY: i128 = 1_000_000;
 
 const WORD: &str = "value";
+const PAIRS: &str = "pairs";
 
 impl Of {
     fn kind(self) -> Checked<Kind> {
         Ok(Kind::new(match self {
             Self::Record => "list",
             Self::Counter => "count",
+            Self::Pairs => PAIRS,
         })?)
+    }
+
+    /// What holds the lists of a round that are not records.
+    pub(super) const fn counted(round: u64) -> Self {
+        if round.is_multiple_of(2) { Self::Counter } else { Self::Pairs }
+    }
+
+    /// How many values a change appends.
+    pub(super) const fn values(self) -> u64 {
+        match self {
+            Self::Record | Self::Counter => 1,
+            Self::Pairs => 2,
+        }
     }
 
     /// Finds every list of a round.
@@ -47,7 +68,7 @@ impl Of {
         let range = Range::prefix(Key::of(self.kind()?).number(round));
         Ok(match self {
             Self::Record => Query::Records(range),
-            Self::Counter => Query::Counters(range),
+            Self::Counter | Self::Pairs => Query::Counters(range),
         })
     }
 }
@@ -89,9 +110,10 @@ pub(super) fn told_by_record(name: &Arc<str>, record: Option<&Record>) -> Checke
 }
 
 /// What a counter, or its absence, tells: no values, and their number three times over, of which equal ones are told once.
-pub(super) fn told_by_counter(name: &Arc<str>, counter: Option<&Counter>) -> Vec<Op> {
+pub(super) fn told_by_counter(name: &Arc<str>, of: Of, counter: Option<&Counter>) -> Vec<Op> {
     let lane = counter.map_or(0, |counter| u64::try_from(counter.lanes.0[0]).unwrap_or(u64::MAX));
-    let mut numbers = counter.map_or(vec![0], |counter| vec![counter.version, counter.sequence, lane]);
+    let all = |counter: &Counter| vec![counter.sequence, lane, counter.version.saturating_mul(of.values())];
+    let mut numbers = counter.map_or(vec![0], all);
     numbers.dedup();
     numbers.into_iter().map(|number| Op::Length { key: Arc::clone(name), length: length(number) }).collect()
 }
@@ -115,7 +137,10 @@ pub(super) fn told_by_entries(name: &Arc<str>, entries: &[Found]) -> Checked<Op>
 pub(super) fn told_by_refusal(refusal: &Refusal) -> Option<Op> {
     let (key, number) = match refusal {
         Refusal::Conflict { key, actual, .. } => (key, i128::from(version(*actual))),
-        Refusal::ConditionFailed { counter, value, .. } => (counter, *value),
+        Refusal::ConditionFailed { counter, value, .. } => {
+            let of = if counter.kind() == PAIRS { Of::Pairs } else { Of::Counter };
+            (counter, value.saturating_mul(of.values().into()))
+        }
         Refusal::GuardBroken { counter, value, .. } => (counter, value.saturating_add(TOO_MANY)),
         _ => return None,
     };

@@ -4,7 +4,8 @@
 //! <https://arxiv.org/abs/2003.10554>): every value that is written is unique and goes to the end of a list, so that a reading of a list names those who wrote it in
 //! their order, and "stands before" is inferred, not guessed. A cycle is a proof, and is named by what it is made of.
 //!
-//! [`check`] judges any [`History`]; it knows no store. [`run`] makes one with a store under test: records whose bodies are lists, and counters whose entries are.
+//! [`check`] judges any [`History`]; it knows no store. [`run`] makes one with a store under test: records whose bodies are lists, and counters whose entries are,
+//! to which each change adds twice in every other round, so that a reading between the two (G1b) has its name.
 //! Every snapshot, every page, every commit is a transaction, and so is every refusal that says at which version or value a row stood: by the contract it has
 //! its place in the serial order too. What is promised is strict: what was acknowledged is seen by whatever begins later.
 //!

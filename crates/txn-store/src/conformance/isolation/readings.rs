@@ -25,7 +25,7 @@ impl Worker {
     pub(super) async fn read_everything(mut self) -> Checked<Log> {
         for round in 0..=self.round(self.steps.load(Ordering::SeqCst)) {
             self.snapshot(self.lists(round)).await?;
-            for list in self.lists(round).into_iter().filter(|list| list.of == Of::Counter) {
+            for list in self.lists(round).into_iter().filter(|list| list.of != Of::Record) {
                 self.read_entries(list).await?;
             }
         }
@@ -65,9 +65,9 @@ impl Worker {
                     let (values, ops) = lists::told_by_record(&name, record.as_ref())?;
                     (record.map_or(0, |record| record.version), values, ops)
                 }
-                Of::Counter => {
+                Of::Counter | Of::Pairs => {
                     let counter = counters.next().flatten();
-                    let ops = lists::told_by_counter(&name, counter.as_ref());
+                    let ops = lists::told_by_counter(&name, list.of, counter.as_ref());
                     (counter.map_or(0, |counter| counter.version), Vec::new(), ops)
                 }
             };
@@ -79,12 +79,13 @@ impl Worker {
 
     /// Reads a page of all records or counters of a round, those that are not there among them, or the entries of one counter.
     pub(super) async fn read_page(&mut self, round: u64) -> Checked {
+        let of = Of::counted(round);
         let read = match self.random.below(3) {
             0 => self.read_all(Of::Record, round).await,
-            1 => self.read_all(Of::Counter, round).await,
+            1 => self.read_all(of, round).await,
             _ => {
                 let number = u64::try_from(self.random.below(usize::try_from(self.keys).unwrap_or(1))).unwrap_or(0);
-                self.read_entries(List { of: Of::Counter, round, number }).await
+                self.read_entries(List { of, round, number }).await
             }
         };
         match read {
@@ -108,10 +109,8 @@ impl Worker {
                     ops.extend(lists::told_by_record(&name, Some(record))?.1)
                 }
                 (Of::Record, _) => ops.extend(lists::told_by_record(&name, None)?.1),
-                (Of::Counter, Some(Found::Counter(_, counter))) => {
-                    ops.extend(lists::told_by_counter(&name, Some(counter)))
-                }
-                (Of::Counter, _) => ops.extend(lists::told_by_counter(&name, None)),
+                (of, Some(Found::Counter(_, counter))) => ops.extend(lists::told_by_counter(&name, of, Some(counter))),
+                (of, _) => ops.extend(lists::told_by_counter(&name, of, None)),
             }
         }
         self.write_down("page", begin, ops);

@@ -77,7 +77,7 @@ impl Worker {
     pub(super) fn lists(&self, round: u64) -> Vec<List> {
         let numbers = || 0..u64::from(self.keys);
         let list = |of| numbers().map(move |number| List { of, round, number });
-        list(Of::Record).chain(list(Of::Counter)).collect()
+        list(Of::Record).chain(list(Of::counted(round))).collect()
     }
 
     pub(super) fn now(&self) -> u64 {

@@ -42,6 +42,8 @@ pub(super) enum Weakness {
     SettlesBlindly,
     /// Writes the records first, and adds to the counters a moment later.
     CommitsInHalves,
+    /// Adds to each counter once, and adds what else there is for it a moment later.
+    AddsOneByOne,
     /// Says of every conflict that the record is absent.
     MisstatesVersions,
 }
@@ -85,6 +87,19 @@ fn additions(commit: &Commit) -> Commit {
     Commit { change, ..commit.clone() }
 }
 
+/// Leaves a change the first addition to each counter; gives the others.
+fn split(commit: &mut Commit) -> Commit {
+    let mut later = additions(commit);
+    let mut seen: Vec<Key> = Vec::new();
+    let (first, more) = std::mem::take(&mut commit.change.add).into_iter().partition(|add| {
+        let is_first = !seen.contains(&add.counter);
+        seen.push(add.counter.clone());
+        is_first
+    });
+    (commit.change.add, later.change.add) = (first, more);
+    later
+}
+
 impl Weak {
     pub(super) fn new(weakness: Weakness, whole: Arc<dyn StoreAdmin>) -> Self {
         Self { weakness, whole, state: Mutex::default() }
@@ -122,10 +137,14 @@ impl Weak {
         }
     }
 
-    async fn commit_in_halves(&self, batch: Vec<Commit>) -> Vec<Result<Outcome, Error>> {
-        let later: Vec<Commit> = batch.iter().map(additions).collect();
-        let strip = |commit: Commit| Commit { change: Change { add: Vec::new(), ..commit.change }, ..commit };
-        let results = self.whole.commit(batch.into_iter().map(strip).collect()).await;
+    /// Commits a batch without what is then committed behind it.
+    async fn commit_in_halves(
+        &self,
+        mut batch: Vec<Commit>,
+        strip: fn(&mut Commit) -> Commit,
+    ) -> Vec<Result<Outcome, Error>> {
+        let later: Vec<Commit> = batch.iter_mut().map(strip).collect();
+        let results = self.whole.commit(batch).await;
         turn().await;
         turn().await;
         let done = results.iter().zip(later).filter(|(result, _)| matches!(result, Ok(Outcome::Done(_))));
@@ -165,7 +184,15 @@ impl Store for Weak {
             Weakness::SettlesBlindly if is_settling => {
                 return batch.iter().map(|commit| acknowledged(&commit.change)).collect();
             }
-            Weakness::CommitsInHalves => return self.commit_in_halves(batch).await,
+            Weakness::CommitsInHalves => {
+                let strip = |commit: &mut Commit| {
+                    let later = additions(commit);
+                    commit.change.add.clear();
+                    later
+                };
+                return self.commit_in_halves(batch, strip).await;
+            }
+            Weakness::AddsOneByOne => return self.commit_in_halves(batch, split).await,
             _ => {}
         }
         let mut results = self.whole.commit(batch.clone()).await;
