@@ -11,6 +11,8 @@ mod lag;
 mod orphaned;
 mod plans;
 mod poison;
+#[cfg(feature = "faults")]
+mod purged;
 mod requirers;
 mod sample;
 pub(crate) mod server;
