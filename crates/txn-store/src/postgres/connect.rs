@@ -139,6 +139,14 @@ pub(super) fn is_in_the_way(error: &sqlx::Error) -> bool {
     }
 }
 
+/// The parts of the server that speak to its file system. A file system that became read-only has no state of its own.
+const OF_THE_MEDIUM: [&str; 4] = ["md.c", "fd.c", "slru.c", "xlog.c"];
+
+fn is_of_the_medium(error: &sqlx::Error) -> bool {
+    let said = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    said.and_then(PgDatabaseError::file).is_some_and(|file| OF_THE_MEDIUM.contains(&file))
+}
+
 /// The error for what the server, or the way to it, said. Its words are for people; the kind tells a caller what to do.
 pub(super) fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> Error {
     move |error| {
@@ -150,6 +158,8 @@ pub(super) fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> Error {
                 }
                 _ => ErrorKind::Unavailable,
             },
+            // The same state as that of a missing right.
+            Some("42501") if is_of_the_medium(&error) => ErrorKind::Unavailable,
             Some(state) => match state.get(..2).unwrap_or_default() {
                 // No connection, no resources, an operator, the system under the server; locks and serialisation; a server that only reads.
                 "08" | "53" | "57" | "58" | "40" | "55" | "25" => ErrorKind::Unavailable,

@@ -13,7 +13,7 @@ use txn_store::{
     faults::{Fate, Place, Strike, Workload},
 };
 
-use super::{Scene, terminate};
+use super::{DEADLINE, Scene, terminate};
 use crate::faults::{hit, rounds};
 
 /// Bytes of a COMMIT, and of what the server says to it.
@@ -160,6 +160,31 @@ fn settling_a_commit_that_still_runs_waits_for_it() {
     }
     hit("an id settled while its commit was running", done);
     hit("an id settled whose commit hung", not_done);
+}
+
+/// A COMMIT that is on its way for longer than its sender waits. Whoever takes it for lost while its transaction still runs tries again, and tells its caller that the change had been done before.
+///
+/// Case F32.
+#[test]
+fn a_commit_that_arrives_late_is_waited_for() {
+    let scene = Scene::new(Workload::default());
+    let (proxy, store) = scene.through();
+    let mut done = 0;
+    for round in 0..rounds(3) {
+        // Shorter than a session that stands still is left alone.
+        let late = |_| thread::sleep(DEADLINE + Duration::from_millis(200));
+        proxy.strike(Strike::at_commit(Place::Request(0), Fate::Call(Box::new(late))));
+        match lost(&store, &format!("slow/{round}")).recv().unwrap() {
+            Ok(Outcome::Done(receipt)) => {
+                assert!(!receipt.replayed, "it was asked once, and is told that it had been done before");
+                done += 1;
+            }
+            Ok(Outcome::Unknown(_)) => println!("the machine is slow"),
+            other => panic!("it was committed: {other:?}"),
+        }
+    }
+    hit("a COMMIT that arrived late", proxy.strikes());
+    hit("a change that was done by then", done);
 }
 
 /// A server that cannot be asked leaves the outcome unknown; when it can be asked again, asking or settling tells what it was, for good.

@@ -1,6 +1,7 @@
 //! PostgreSQL under faults: the server, its sessions, and the way to it.
 
 mod commit;
+mod disk;
 #[cfg(feature = "sqlite")]
 mod handles;
 mod migration;
@@ -12,7 +13,7 @@ mod settings;
 mod storm;
 mod timeouts;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, raw_sql};
 use tempfile::TempDir;
@@ -45,6 +46,10 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let side = SideFile::open(folder.path().join("side")).unwrap();
         Self { url, schema: server::fresh_schema(), folder, workload, side }
+    }
+
+    fn side_path(&self) -> PathBuf {
+        self.folder.path().join("side")
     }
 
     fn open(&self) -> Arc<dyn StoreAdmin> {

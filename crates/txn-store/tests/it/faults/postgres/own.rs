@@ -1,10 +1,10 @@
 //! A server of a test's own, that may be killed: `TXN_POSTGRES_BIN` says where its programs are, and `TXN_POSTGRES_ACCOUNT` who it runs as, when this is root.
 
 use std::{
-    env,
+    env, fs,
     net::TcpListener,
     os::unix::{fs::chown, process::CommandExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -47,8 +47,21 @@ impl Own {
     }
 
     fn program(&self, name: &str) -> Command {
+        self.program_under(&[], name)
+    }
+
+    /// The same, run by another program.
+    fn program_under(&self, runner: &[String], name: &str) -> Command {
         let bin = env::var("TXN_POSTGRES_BIN").expect("TXN_POSTGRES_BIN is the folder of initdb and postgres");
-        let mut command = Command::new(PathBuf::from(bin).join(name));
+        let program = PathBuf::from(bin).join(name);
+        let mut command = match runner {
+            [] => Command::new(program),
+            [runner, words @ ..] => {
+                let mut command = Command::new(runner);
+                command.args(words).arg(program);
+                command
+            }
+        };
         command.current_dir(self.folder.path()).env("LC_ALL", "C");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if let Some((uid, gid)) = account() {
@@ -66,14 +79,48 @@ impl Own {
     }
 
     /// Starts it on the data that is there.
-    fn go_on(&mut self) {
+    pub(super) fn go_on(&mut self) {
+        self.go_on_under(&[]);
+    }
+
+    /// Starts it under `strace`, which makes these calls of each of its processes fail on these files of its data.
+    pub(super) fn go_on_hurt(&mut self, files: &[String], calls: &str, fault: &str) {
+        let trace = self.path("trace");
+        let _ = fs::remove_file(&trace);
+        // Not its parent, so that a signal to the server is one to the server.
+        let mut words: Vec<String> =
+            ["strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", &trace].map(str::to_owned).into();
+        for file in files {
+            words.extend(["-P".to_owned(), format!("{}/{file}", self.path("data"))]);
+        }
+        words.extend(["-e".to_owned(), format!("trace={calls}"), "-e".to_owned(), format!("inject={calls}:{fault}")]);
+        self.go_on_under(&words);
+        assert!(Path::new(&trace).exists(), "strace must be installed, and this user allowed to trace");
+    }
+
+    fn path(&self, name: &str) -> String {
+        fs::canonicalize(self.folder.path()).unwrap().join(name).to_string_lossy().into_owned()
+    }
+
+    /// How often a call has failed since it was started to be hurt.
+    pub(super) fn hits(&self) -> u64 {
+        fs::read_to_string(self.path("trace")).unwrap().matches("(INJECTED)").count() as u64
+    }
+
+    /// All that it has said.
+    pub(super) fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    fn go_on_under(&mut self, runner: &[String]) {
         let url = self.url();
         wait_for("the server", || {
             let is_up = self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_none());
             if !is_up {
                 // Sessions of a server that was killed may be there a moment longer, and keep its data; then the next one ends at once.
-                let mut serve = self.program("postgres");
-                serve.arg("-D").arg(self.data()).args(["-p", &self.port.to_string()]);
+                let mut serve = self.program_under(runner, "postgres");
+                let log = fs::OpenOptions::new().append(true).create(true).open(self.path("log")).unwrap();
+                serve.stderr(log).arg("-D").arg(self.data()).args(["-p", &self.port.to_string()]);
                 for setting in
                     ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=on", "max_connections=16"]
                 {
@@ -87,7 +134,7 @@ impl Own {
     }
 
     /// Sends a signal to the server, and waits until it is gone.
-    fn end(&mut self, signal: &str) {
+    pub(super) fn end(&mut self, signal: &str) {
         let Some(mut process) = self.process.take() else { return };
         let sent = Command::new("kill").args([signal, &process.id().to_string()]).status();
         assert!(sent.unwrap().success());
