@@ -12,6 +12,7 @@ mod servers;
 mod services;
 mod test;
 
+use std::iter::Peekable;
 use std::process::ExitCode;
 
 use cargo::Workspace;
@@ -31,6 +32,7 @@ Developer commands of txn.
   cargo xtask features        check each package without features, and with each feature alone
   cargo xtask purity          check that the pure crates are pure and that no leaf imports another leaf
   cargo xtask plants [NAME]   plant each kept bug of plants/ (or those whose name contains NAME); tests must fail
+      --embedded              only those whose test needs no server
   cargo xtask help            print this";
 
 /// What the command line asks for.
@@ -44,7 +46,7 @@ enum Command {
     ServicesRun { command: Vec<String> },
     Features,
     Purity,
-    Plants { name: Option<String> },
+    Plants { suites: Suites, name: Option<String> },
 }
 
 fn main() -> ExitCode {
@@ -79,8 +81,7 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
         },
         Some("test") => {
             let mut rest = words.by_ref().peekable();
-            let embedded = rest.next_if(|word| *word == "--embedded");
-            let suites = if embedded.is_some() { Suites::Embedded } else { Suites::All };
+            let suites = embedded(&mut rest);
             let arguments = match rest.next() {
                 Some("--") => rest.map(str::to_owned).collect(),
                 Some(extra) => return Err(format!("unexpected argument {extra:?}; `--` stands before cargo's own")),
@@ -99,15 +100,27 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
         },
         Some("features") => Command::Features,
         Some("purity") => Command::Purity,
-        Some("plants") => match words.next() {
-            Some(flag) if flag.starts_with('-') => return Err(format!("unknown flag {flag:?}")),
-            name => Command::Plants { name: name.map(str::to_owned) },
-        },
+        Some("plants") => {
+            let mut rest = words.by_ref().peekable();
+            let suites = embedded(&mut rest);
+            match rest.next() {
+                Some(flag) if flag.starts_with('-') => return Err(format!("unknown flag {flag:?}")),
+                name => Command::Plants { suites, name: name.map(str::to_owned) },
+            }
+        }
         Some(other) => return Err(format!("unknown command {other:?}")),
     };
     match words.next() {
         None => Ok(command),
         Some(extra) => Err(format!("unexpected argument {extra:?}")),
+    }
+}
+
+/// Takes the flag that leaves out what needs a server.
+fn embedded<'w>(words: &mut Peekable<impl Iterator<Item = &'w str>>) -> Suites {
+    match words.next_if(|word| *word == "--embedded") {
+        Some(_) => Suites::Embedded,
+        None => Suites::All,
     }
 }
 
@@ -124,7 +137,7 @@ fn run(command: &Command) -> Result<(), String> {
         Command::ServicesRun { command } => services::run(command),
         Command::Features => features::run(&Workspace::load()?),
         Command::Purity => purity::run(&Workspace::load()?),
-        Command::Plants { name } => plants::run(&Workspace::load()?, name.as_deref()),
+        Command::Plants { suites, name } => plants::run(&Workspace::load()?, *suites, name.as_deref()),
     }
 }
 
@@ -146,7 +159,7 @@ mod tests {
             ("services stop", Command::ServicesStop),
             ("features", Command::Features),
             ("purity", Command::Purity),
-            ("plants", Command::Plants { name: None }),
+            ("plants", Command::Plants { suites: Suites::All, name: None }),
         ];
         for (word, command) in commands {
             assert_eq!(parsed(word), Ok(command));
@@ -158,7 +171,10 @@ mod tests {
         assert_eq!(parsed("test -- money --embedded"), test(Suites::All, "money --embedded"));
         assert_eq!(parsed("test --embedded -- -p txn -- --nocapture"), test(Suites::Embedded, "-p txn -- --nocapture"));
         assert_eq!(parsed("services run a --b c"), Ok(Command::ServicesRun { command: words("a --b c") }));
-        assert_eq!(parsed("plants guard"), Ok(Command::Plants { name: Some("guard".to_owned()) }));
+        let plants = |suites, name: Option<&str>| Ok(Command::Plants { suites, name: name.map(str::to_owned) });
+        assert_eq!(parsed("plants guard"), plants(Suites::All, Some("guard")));
+        assert_eq!(parsed("plants --embedded"), plants(Suites::Embedded, None));
+        assert_eq!(parsed("plants --embedded guard"), plants(Suites::Embedded, Some("guard")));
     }
 
     #[test]

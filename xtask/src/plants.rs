@@ -11,6 +11,9 @@
 //! # test: -p txn-change guards
 //! diff --git a/… b/…
 //! ```
+//!
+//! A test behind the feature `servers` gets a private server, which all of them share and which stops with this command. `--embedded` leaves these
+//! bugs out, and says so.
 
 mod copy;
 mod limited;
@@ -21,6 +24,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cargo::{self, Workspace};
+use crate::servers::{Servers, strace};
+use crate::test::Suites;
 use copy::Copy;
 use limited::Ended;
 
@@ -37,6 +42,25 @@ struct Plant {
     story: String,
     /// Arguments of the `cargo test` that must fail.
     test: Vec<String>,
+}
+
+impl Plant {
+    /// Whether its test is one of those that need a server: they stand behind a feature, which cargo is asked for.
+    fn needs_servers(&self) -> bool {
+        let mut words = self.test.iter().map(String::as_str).take_while(|word| *word != "--");
+        while let Some(word) = words.next() {
+            let listed = match word {
+                "--all-features" => return true,
+                "--features" | "-F" => words.next().unwrap_or_default(),
+                word => word.strip_prefix("--features=").unwrap_or_default(),
+            };
+            // With or without its package.
+            if listed.split([',', ' ']).any(|feature| feature.rsplit('/').next() == Some("servers")) {
+                return true;
+            }
+        }
+        false
+    }
 }
 
 /// What the tests said about one planted bug.
@@ -61,10 +85,25 @@ impl fmt::Display for Verdict {
     }
 }
 
-pub(crate) fn run(workspace: &Workspace, name: Option<&str>) -> Result<(), String> {
+pub(crate) fn run(workspace: &Workspace, suites: Suites, name: Option<&str>) -> Result<(), String> {
     let mut plants = read(&workspace.root.join("plants"))?;
     plants.retain(|plant| name.is_none_or(|name| plant.name.contains(name)));
-    let verdicts = judge(&workspace.root, &workspace.target.join("plants"), &plants)?;
+    let mut servers = None;
+    if plants.iter().any(Plant::needs_servers) {
+        match suites {
+            Suites::All => {
+                strace::find()?;
+                servers = Some(Servers::start()?);
+            }
+            Suites::Embedded => {
+                let (left_out, embedded) = plants.into_iter().partition(Plant::needs_servers);
+                plants = embedded;
+                left_out.iter().for_each(|plant: &Plant| println!("left out {}: it needs a server", plant.name));
+            }
+        }
+    }
+    let variables = servers.as_ref().map(Servers::variables).unwrap_or_default();
+    let verdicts = judge(&workspace.root, &workspace.target.join("plants"), &plants, &variables)?;
     let missed = verdicts.iter().filter(|verdict| **verdict != Verdict::Caught).count();
     match (verdicts.len(), missed) {
         (0, _) => Err("there are no planted bugs".to_owned()),
@@ -77,7 +116,9 @@ pub(crate) fn run(workspace: &Workspace, name: Option<&str>) -> Result<(), Strin
 ///
 /// `target` must not be the tree's own target folder: cargo would take a build of the planted copy for one of the
 /// tree, since both name their packages alike.
-fn judge(root: &Path, target: &Path, plants: &[Plant]) -> Result<Vec<Verdict>, String> {
+///
+/// `variables` lead the tests to their servers.
+fn judge(root: &Path, target: &Path, plants: &[Plant], variables: &[(String, String)]) -> Result<Vec<Verdict>, String> {
     if plants.is_empty() {
         return Ok(Vec::new());
     }
@@ -86,7 +127,7 @@ fn judge(root: &Path, target: &Path, plants: &[Plant]) -> Result<Vec<Verdict>, S
     let mut verdicts = Vec::new();
     for plant in plants {
         let log = target.join(format!("{}.log", plant.name));
-        let verdict = judge_one(&copy, target, &log, plant)?;
+        let verdict = judge_one(&copy, target, &log, plant, variables)?;
         println!("{verdict} {}: {}", plant.name, plant.story);
         if verdict != Verdict::Caught {
             println!("    cargo test {}", plant.test.join(" "));
@@ -99,7 +140,13 @@ fn judge(root: &Path, target: &Path, plants: &[Plant]) -> Result<Vec<Verdict>, S
     Ok(verdicts)
 }
 
-fn judge_one(copy: &Copy, target: &Path, log: &Path, plant: &Plant) -> Result<Verdict, String> {
+fn judge_one(
+    copy: &Copy,
+    target: &Path,
+    log: &Path,
+    plant: &Plant,
+    variables: &[(String, String)],
+) -> Result<Verdict, String> {
     fs::write(log, "").map_err(|error| format!("{}: {error}", log.display()))?;
     if !copy.apply(&plant.patch, log)? {
         return Ok(Verdict::DoesNotApply);
@@ -107,7 +154,7 @@ fn judge_one(copy: &Copy, target: &Path, log: &Path, plant: &Plant) -> Result<Ve
     let test = |first: &[&str], limit| {
         let arguments = first.iter().copied().chain(plant.test.iter().map(String::as_str));
         let mut command = cargo::command(copy.root(), arguments);
-        command.env("CARGO_TARGET_DIR", target);
+        command.env("CARGO_TARGET_DIR", target).envs(variables.iter().map(|(name, value)| (name, value)));
         limited::run(&mut command, log, limit)
     };
     // Built apart, so that a compile error cannot pass for a caught bug.

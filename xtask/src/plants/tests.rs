@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::limited::{self, Ended};
-use super::{Verdict, header, judge, read};
+use super::{Plant, Verdict, header, judge, read};
 
 const LIBRARY: &str = "\
 pub fn guarded(n: u8) -> u8 { n }
@@ -69,7 +69,7 @@ fn a_bug_is_caught_only_by_a_test_that_builds_and_fails() {
     a_planted_crate(&folder);
     let plants = read(&folder.0.join("plants")).unwrap();
     assert_eq!(plants.iter().map(|plant| plant.story.as_str()).next(), Some("Off by one."));
-    let verdicts = judge(&folder.0, &folder.0.join("target"), &plants).unwrap();
+    let verdicts = judge(&folder.0, &folder.0.join("target"), &plants, &[]).unwrap();
     let expected =
         [Verdict::Caught, Verdict::StayedGreen, Verdict::DoesNotBuild, Verdict::DoesNotApply, Verdict::Caught];
     assert_eq!(verdicts, expected);
@@ -96,6 +96,45 @@ fn the_header_is_a_story_and_one_test() {
         let problem = header(text).unwrap_err();
         assert!(problem.contains(named), "{text:?}: {problem}");
     }
+}
+
+#[test]
+fn a_test_needs_a_server_when_it_stands_behind_that_feature() {
+    let needs = |test: &str| {
+        let (story, patch) = (String::new(), PathBuf::new());
+        let test = test.split_whitespace().map(str::to_owned).collect();
+        Plant { name: String::new(), patch, story, test }.needs_servers()
+    };
+    for test in [
+        "-p txn-store --features servers --test it skipped",
+        "-p txn-store --features faults,servers --test it",
+        "-F servers",
+        "--features=txn-store/servers -p txn-store",
+        "--all-features",
+    ] {
+        assert!(needs(test), "{test}");
+    }
+    for test in ["-p xtask servers", "-p txn-store --features faults servers", "-p txn-store -- --features servers"] {
+        assert!(!needs(test), "{test}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn the_variables_of_the_servers_reach_the_tests() {
+    let folder = Folder::new("variables");
+    let test = "#[test]\nfn it_is_told() { assert!(std::env::var(\"TXN_PLANTED_URL\").is_err()); }\n";
+    folder.write("Cargo.toml", "[package]\nname = \"told\"\nedition = \"2024\"\n[workspace]\n");
+    folder.write(".gitignore", "target\n");
+    folder.write("src/lib.rs", test);
+    let place = "diff --git a/new b/new\nnew file mode 100644\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+new\n";
+    folder.write("plants/a.patch", &format!("# Nothing.\n# test: --lib\n{place}"));
+    assert!(Command::new("git").args(["init", "--quiet"]).current_dir(&folder.0).status().unwrap().success());
+    let plants = read(&folder.0.join("plants")).unwrap();
+    let variables = [("TXN_PLANTED_URL".to_owned(), "postgres://".to_owned())];
+    let verdicts = |variables| judge(&folder.0, &folder.0.join("target"), &plants, variables).unwrap();
+    assert_eq!(verdicts(&variables), [Verdict::Caught]);
+    assert_eq!(verdicts(&[]), [Verdict::StayedGreen]);
 }
 
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! The servers that tests need, private to one run: `cargo xtask test` and `cargo xtask services` start them.
+//! The servers that tests need, private to one run: `cargo xtask test`, `plants` and `services` start them.
 //!
 //! Each technology has one file, which says how its server is made, run and reached. Everything else is shared:
 //! finding or installing the programs, the account, the folder, and the supervisor that stops a server when we end.
