@@ -43,5 +43,7 @@ where
 {
     let tenants = s.bind(keys.tenants.clone());
     let keys = s.bind(keys.keys.clone());
-    format!("unnest({tenants}::int4[], {keys}::{of}[]) WITH ORDINALITY k(tenant, key, i)")
+    format!(
+        "(SELECT unnest({tenants}::int4[]), unnest({keys}::{of}[]), generate_subscripts({keys}::{of}[], 1)::int8) k(tenant, key, i)"
+    )
 }

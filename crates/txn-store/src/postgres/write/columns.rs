@@ -50,13 +50,12 @@ pub(super) fn named(lists: Vec<String>, types: &[&'static str], names: &[&str]) 
 
 /// Lists with their types and names side by side as a table `u`.
 pub(super) fn unnest_named(lists: &[List]) -> String {
-    let typed: Vec<String> = lists.iter().map(|(list, of, _)| format!("{list}::{of}[]")).collect();
-    let names: Vec<&str> = lists.iter().map(|(.., name)| name.as_str()).collect();
-    format!("unnest({}) u({})", typed.join(", "), names.join(", "))
+    let columns: Vec<String> = lists.iter().map(|(list, of, name)| format!("unnest({list}::{of}[]) {name}")).collect();
+    format!("(SELECT {}) u", columns.join(", "))
 }
 
-/// Lists side by side as a table.
+/// Lists side by side as a table. They are unpacked where columns stand and not as a table of `FROM`, for which the server would first keep a copy of each list apart.
 pub(super) fn unnest(lists: &[String], types: &[&str]) -> String {
-    let typed: Vec<String> = lists.iter().zip(types).map(|(list, of)| format!("{list}::{of}[]")).collect();
-    format!("unnest({})", typed.join(", "))
+    let columns: Vec<String> = lists.iter().zip(types).map(|(list, of)| format!("unnest({list}::{of}[])")).collect();
+    format!("(SELECT {})", columns.join(", "))
 }
