@@ -17,10 +17,10 @@ CREATE TABLE counter(
     no bigint PRIMARY KEY, tenant integer NOT NULL, class integer NOT NULL, status smallint NOT NULL, version bigint NOT NULL,
     sequence bigint NOT NULL, key bytea NOT NULL, unit text COLLATE "C" NOT NULL, guards text COLLATE "C" NOT NULL,
     l0 numeric(39) NOT NULL, l1 numeric(39) NOT NULL, l2 numeric(39) NOT NULL, l3 numeric(39) NOT NULL, UNIQUE (tenant, key)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 85);
 CREATE TABLE entry(
     counter bigint NOT NULL, sequence bigint NOT NULL, ticket bigint NOT NULL, at integer NOT NULL, ord integer NOT NULL,
-    short boolean NOT NULL, effective_at bigint NOT NULL, label text COLLATE "C" NOT NULL,
+    effective_at bigint NOT NULL, short boolean NOT NULL, label text COLLATE "C" NOT NULL,
     d0 numeric(39) NOT NULL, d1 numeric(39) NOT NULL, d2 numeric(39) NOT NULL, d3 numeric(39) NOT NULL,
     a0 numeric(39) NOT NULL, a1 numeric(39) NOT NULL, a2 numeric(39) NOT NULL, a3 numeric(39) NOT NULL, PRIMARY KEY (counter, sequence)
 );

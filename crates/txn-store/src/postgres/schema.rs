@@ -118,15 +118,15 @@ CREATE TABLE $s.counter(
     guards text COLLATE "C" NOT NULL,
     l0 numeric(39) NOT NULL, l1 numeric(39) NOT NULL, l2 numeric(39) NOT NULL, l3 numeric(39) NOT NULL,
     CONSTRAINT counter_once UNIQUE (tenant, key)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 85);
 CREATE TABLE $s.entry(
     counter bigint NOT NULL,
     sequence bigint NOT NULL CHECK (sequence > 0),
     ticket bigint NOT NULL,
     at integer NOT NULL,
     ord integer NOT NULL,
-    short boolean NOT NULL,
     effective_at bigint NOT NULL,
+    short boolean NOT NULL,
     label text COLLATE "C" NOT NULL,
     d0 numeric(39) NOT NULL, d1 numeric(39) NOT NULL, d2 numeric(39) NOT NULL, d3 numeric(39) NOT NULL,
     a0 numeric(39) NOT NULL, a1 numeric(39) NOT NULL, a2 numeric(39) NOT NULL, a3 numeric(39) NOT NULL,
