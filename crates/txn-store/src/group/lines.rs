@@ -61,15 +61,31 @@ impl Lines {
         }
     }
 
-    /// Takes the changes that stand behind this one in its call.
+    /// Puts back changes of one call behind everything else in its line, with what is left of the call.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn put_last(&mut self, changes: Vec<(Tenant, Waiting)>) {
+        let Some((line, first)) = changes.first() else { return };
+        let (line, rest) = (line.clone(), self.take_call_of(first));
+        for waiting in changes.into_iter().map(|(_, waiting)| waiting).chain(rest) {
+            self.line(&line).push_back(waiting);
+            self.count = self.count.saturating_add(1);
+        }
+    }
+
+    /// Takes what stands in line of the call of this change, in its order.
     #[cfg(feature = "postgres")]
     pub(crate) fn take_call_of(&mut self, first: &Waiting) -> Vec<Waiting> {
         let mut taken = Vec::new();
         for line in self.lines.values_mut() {
-            while line.front().is_some_and(|next| next.is_of_call_of(first)) {
-                taken.extend(line.pop_front());
-                self.count = self.count.saturating_sub(1);
+            if !line.iter().any(|next| next.is_of_call_of(first)) {
+                continue;
             }
+            // Others may stand before it, that were passed over or put back.
+            let (of_call, others): (VecDeque<Waiting>, VecDeque<Waiting>) =
+                std::mem::take(line).into_iter().partition(|next| next.is_of_call_of(first));
+            *line = others;
+            self.count = self.count.saturating_sub(of_call.len());
+            taken.extend(of_call);
         }
         self.lines.retain(|_, line| !line.is_empty());
         self.turns.retain(|tenant| self.lines.contains_key(tenant));

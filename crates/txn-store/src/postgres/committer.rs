@@ -1,4 +1,5 @@
-//! The tasks that commit. The hasty ones, each a [lane](Lanes), take what has gathered, lock what they can, and put off what they cannot; the patient one takes what was put off too often, and waits.
+//! The tasks that commit. The hasty ones, each a [lane](Lanes), take what has gathered, lock what they can, and put off what they cannot; the patient one takes what was put off
+//! too often, does of it what can be done by now, and waits for the rows of one call, in turn.
 //!
 //! One group takes four round trips: begin, load, write, commit; a fifth where something must stay absent.
 
@@ -22,7 +23,7 @@ use crate::{
     observe::Parts,
     store::{Freshness, Outcome, Receipt},
 };
-use attempt::{Attempt, Broken, Ended, Judged};
+use attempt::{Attempt, Broken, Ended, Judged, Locks};
 
 /// A change of a group, with the line that it stood in.
 type Member = (Tenant, Waiting);
@@ -33,6 +34,24 @@ const SKIPS_MAX: u32 = 8;
 const AGAIN_MAX: u32 = 4;
 /// How long a group that could not be done waits before it is tried again, when there is nothing else to do.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// A part of a group that is still to be done.
+struct Part {
+    members: Vec<Member>,
+    /// How often it was begun.
+    again: u32,
+    locks: Locks,
+}
+
+/// What became of a group.
+#[derive(Default)]
+struct Done {
+    /// What has to be tried again later.
+    put_off: Vec<Member>,
+    /// What is unknown. It is dropped when what follows it in its call has been answered.
+    lost: Vec<Waiting>,
+    parts: Parts,
+}
 
 pub(super) struct Committer {
     shared: Arc<Shared>,
@@ -67,17 +86,33 @@ impl Committer {
         while let Some(Gathered { group, is_all }) = lanes.next(lane, queue, &shared.limits).await {
             let span = OBSERVE.group(group.iter().map(|(_, waiting)| waiting.caller()), queue.waiting());
             let settling = async {
-                let (put_off, parts) = self.settle(group).await;
-                OBSERVE.skipped(put_off.len());
-                parts.record_in(&span);
-                put_off
+                let mut done = match self.patience {
+                    Patience::Hasty => self.settle(group, Patience::Hasty, Locks::AsTheSession).await,
+                    Patience::Patient => self.settle(group, Patience::Hasty, Locks::Briefly).await,
+                };
+                OBSERVE.skipped(done.put_off.len());
+                std::mem::take(&mut done.parts).record_in(&span);
+                done
             };
-            let put_off = settling.instrument(span.clone()).await;
-            if is_all && !put_off.is_empty() {
+            let Done { mut put_off, mut lost, .. } = settling.instrument(span.clone()).await;
+            let waited_for = if self.patience == Patience::Patient { first_call(&mut put_off) } else { Vec::new() };
+            let mut still = Vec::new();
+            if !waited_for.is_empty() {
+                let done = self.settle(waited_for, Patience::Patient, Locks::AsTheSession).await;
+                still = done.put_off;
+                lost.extend(done.lost);
+            }
+            if is_all && !(put_off.is_empty() && still.is_empty()) {
                 // Whoever holds the rows may need a moment; till then the other lane is not to try, either.
                 tokio::time::sleep(PAUSE).await;
             }
-            lanes.done(lane, queue, |lines| self.put_off(lines, put_off));
+            lanes.done(lane, queue, |lines| {
+                self.put_off(lines, put_off);
+                lines.put_last(still);
+                for waiting in &lost {
+                    lines.take_call_of(waiting).into_iter().for_each(after_unknown);
+                }
+            });
         }
     }
 
@@ -111,72 +146,61 @@ impl Committer {
         }
     }
 
-    /// Commits a group and gives each change its result; returns what has to be tried again later, and what became of the others.
-    async fn settle(&mut self, group: Vec<Member>) -> (Vec<Member>, Parts) {
-        let (mut put_off, mut outcome) = (Vec::new(), Parts::default());
-        // The parts of the group that are still to be done, the next one last.
-        let mut parts = vec![(group, 0u32)];
-        while let Some((mut part, again)) = parts.pop() {
-            // What follows something that was put off, in one call, is put off with it.
-            if !put_off.is_empty() {
-                let (ready, after): (Vec<Member>, Vec<Member>) =
-                    part.into_iter().partition(|(_, w)| !put_off.iter().any(|(_, p): &Member| p.is_of_call_of(w)));
-                put_off.extend(after);
-                part = ready;
-            }
-            part = self.in_time(part);
-            if part.is_empty() {
+    /// Commits a group and gives each change its result.
+    async fn settle(&mut self, group: Vec<Member>, patience: Patience, locks: Locks) -> Done {
+        let mut done = Done::default();
+        // The next one last.
+        let mut parts = vec![Part { members: group, again: 0, locks }];
+        while let Some(Part { members, again, locks }) = parts.pop() {
+            let members = done.without_followers(members);
+            let mut members = self.in_time(members);
+            if members.is_empty() {
                 continue;
             }
-            match self.attempt(&part, again).await {
+            let halves = |mut first: Vec<Member>, locks| {
+                let second = first.split_off(first.len() / 2);
+                [second, first].map(|members| Part { members, again: 0, locks })
+            };
+            match self.attempt(&members, again, patience, locks).await {
                 Ended::Committed(judged, ticket) => {
-                    put_off.extend(self.give(part, judged, ticket));
-                    outcome.add("committed");
+                    done.put_off.extend(self.give(members, judged, ticket));
+                    done.parts.add("committed");
                 }
-                // Somebody holds what it needs and does not let go: no use to try at once, or with the others.
-                Ended::Held if part.len() > 1 => {
-                    let second = part.split_off(part.len() / 2);
-                    parts.push((second, 0));
-                    parts.push((part, 0));
-                }
+                // Somebody holds what one of them needs, and does not let go: the others are not to wait for it again.
+                Ended::Held if members.len() > 1 => parts.extend(halves(members, Locks::Briefly)),
                 Ended::Held => {
-                    part.iter_mut().for_each(|(_, waiting)| waiting.skips = SKIPS_MAX);
-                    put_off.extend(part);
+                    members.iter_mut().for_each(|(_, waiting)| waiting.skips = SKIPS_MAX);
+                    done.put_off.extend(members);
                 }
                 Ended::InTheWay if again < AGAIN_MAX => {
                     OBSERVE.again("somebody else was first");
-                    parts.push((part, again.saturating_add(1)));
+                    parts.push(Part { members, again: again.saturating_add(1), locks });
                 }
-                Ended::InTheWay | Ended::Failed(_) if part.len() > 1 => {
-                    // Somewhere in here is what cannot be done; the other half can.
-                    let second = part.split_off(part.len() / 2);
-                    parts.push((second, 0));
-                    parts.push((part, 0));
-                }
-                Ended::InTheWay => put_off.extend(part),
+                // Somewhere in here is what cannot be done; the other half can.
+                Ended::InTheWay | Ended::Failed(_) if members.len() > 1 => parts.extend(halves(members, locks)),
+                Ended::InTheWay => done.put_off.extend(members),
                 Ended::Failed(error) => {
                     OBSERVE.failed("a change failed", &error);
-                    outcome.add("error");
-                    part.into_iter().for_each(|(_, w)| w.answer(Err(error.again())));
+                    done.parts.add("error");
+                    members.into_iter().for_each(|(_, w)| w.answer(Err(error.again())));
                 }
                 // The session may have been old, or the server restarted: once more, on another one.
                 Ended::Unavailable(error) if again == 0 => {
                     OBSERVE.failed("the server could not be asked; once more", &error);
-                    parts.push((part, 1));
+                    parts.push(Part { members, again: 1, locks });
                 }
                 Ended::Unavailable(error) => {
                     OBSERVE.failed("the server cannot be asked", &error);
-                    outcome.add("error");
-                    part.into_iter().for_each(|(_, w)| w.answer(Err(error.again())));
+                    done.parts.add("error");
+                    members.into_iter().for_each(|(_, w)| w.answer(Err(error.again())));
                 }
-                // Dropped unanswered: unknown.
                 Ended::Lost => {
-                    drop(part);
-                    outcome.add("unknown");
+                    done.lost.extend(members.into_iter().map(|(_, waiting)| waiting));
+                    done.parts.add("unknown");
                 }
             }
         }
-        (put_off, outcome)
+        done
     }
 
     /// Those that may still be begun; the others have waited too long.
@@ -213,7 +237,7 @@ impl Committer {
         put_off
     }
 
-    async fn attempt(&mut self, group: &[Member], again: u32) -> Ended {
+    async fn attempt(&mut self, group: &[Member], again: u32, patience: Patience, locks: Locks) -> Ended {
         let mut session = match self.session.take() {
             Some(session) => session,
             None => match Session::open(&self.shared, self.options()).await {
@@ -223,7 +247,7 @@ impl Committer {
         };
         let facts = if again == 0 { Facts::Presumed } else { Facts::LookedFor };
         let Session { connection, names } = &mut session;
-        let mut attempt = Attempt { shared: &self.shared, patience: self.patience, facts, session: connection, names };
+        let mut attempt = Attempt { shared: &self.shared, patience, locks, facts, session: connection, names };
         match attempt.run(group).await {
             Ok(ended) => {
                 self.session = Some(session);
@@ -278,6 +302,39 @@ impl Committer {
             }
         }
     }
+}
+
+impl Done {
+    /// Those that may be begun: what follows something that was put off, in one call, is put off with it; and what follows something unknown must not be begun, since that may still be committed, behind it.
+    fn without_followers(&mut self, mut members: Vec<Member>) -> Vec<Member> {
+        if !self.put_off.is_empty() {
+            let (ready, after): (Vec<Member>, Vec<Member>) =
+                members.into_iter().partition(|(_, w)| !self.put_off.iter().any(|(_, p)| p.is_of_call_of(w)));
+            self.put_off.extend(after);
+            members = ready;
+        }
+        if !self.lost.is_empty() {
+            let (ready, after): (Vec<Member>, Vec<Member>) =
+                members.into_iter().partition(|(_, w)| !self.lost.iter().any(|lost| lost.is_of_call_of(w)));
+            after.into_iter().for_each(|(_, waiting)| after_unknown(waiting));
+            members = ready;
+        }
+        members
+    }
+}
+
+fn after_unknown(waiting: Waiting) {
+    let context = "an earlier change of the call may be committed, or not: nothing that follows it was begun";
+    waiting.answer(Err(Error::new(ErrorKind::Unavailable, context)));
+}
+
+/// Takes out the call of the first change.
+fn first_call(members: &mut Vec<Member>) -> Vec<Member> {
+    let mut rest = std::mem::take(members).into_iter();
+    let Some(first) = rest.next() else { return Vec::new() };
+    let (of_call, others): (Vec<Member>, Vec<Member>) = rest.partition(|(_, waiting)| waiting.is_of_call_of(&first.1));
+    *members = others;
+    std::iter::once(first).chain(of_call).collect()
 }
 
 /// The end of a committer: by a panic, with its runtime, or because the store was closed. The other lane does what is left; what nobody does any more is answered: better closed than never.

@@ -29,8 +29,10 @@ pub(super) fn session(options: PgConnectOptions, waits: Waits, name: &str) -> Pg
         .application_name(name)
         .statement_cache_capacity(256)
         .options([
-            ("statement_timeout", millis(waits.answer_max)),
-            ("lock_timeout", millis(waits.lock_max)),
+            // Before we stop listening: what the server says tells a statement that is slow from a server that is gone.
+            ("statement_timeout", millis(part(waits.answer_max, 3, 4))),
+            // Before that: a lock that is not given is no slow statement.
+            ("lock_timeout", millis(waits.lock_max.min(part(waits.answer_max, 1, 2)))),
             ("idle_in_transaction_session_timeout", idle),
             // Between two commits a session of ours is at rest, for as long as nobody asks.
             ("idle_session_timeout", "0".to_owned()),
@@ -44,6 +46,10 @@ pub(super) fn session(options: PgConnectOptions, waits: Waits, name: &str) -> Pg
             ("synchronous_commit", "on".to_owned()),
         ])
         .disable_statement_logging()
+}
+
+fn part(wait: Duration, of: u32, all: u32) -> Duration {
+    wait.saturating_mul(of).checked_div(all).unwrap_or_default()
 }
 
 /// A wait as a setting: at least a millisecond, and no more than the server takes.

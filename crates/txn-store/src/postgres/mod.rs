@@ -126,7 +126,7 @@ struct Shared {
 
 /// How long the patient committer waits for a lock: more than `deadlock_timeout`, which is a second unless an operator says otherwise. With less, hosts that lock our rows in each other's way would
 /// be in ours for ever, since the server ends none of them before.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// Sessions for erasings, and for the numbers of hosts' tenants and classes, at most.
 const ERRANDS_MAX: u32 = 2;

@@ -52,9 +52,19 @@ pub(super) enum Broken {
     AtCommit { xact: i64, ticket: i64, judged: Vec<Judged>, error: sqlx::Error },
 }
 
+/// How long an attempt waits for a lock: a row that is waited for, or a key that somebody else is inserting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Locks {
+    /// As long as its session does.
+    AsTheSession,
+    /// For a moment: something in here has waited as long as the session does before, and keeps the rest.
+    Briefly,
+}
+
 pub(super) struct Attempt<'a> {
     pub(super) shared: &'a Shared,
     pub(super) patience: Patience,
+    pub(super) locks: Locks,
     pub(super) facts: Facts,
     pub(super) session: &'a mut PgConnection,
     pub(super) names: &'a Names,
@@ -67,7 +77,11 @@ impl Attempt<'_> {
         let changes: Vec<(&Tenant, &Change)> =
             group.iter().map(|(_, waiting)| (&waiting.commit.tenant, &waiting.commit.change)).collect();
         within(waits.answer_max, self.name(&changes)).await.map_err(before("numbering tenants and classes"))?;
-        within(waits.answer_max, raw_sql("BEGIN").execute(&mut *self.session))
+        let begin = match self.locks {
+            Locks::AsTheSession => "BEGIN",
+            Locks::Briefly => "BEGIN; SET LOCAL lock_timeout = 10",
+        };
+        within(waits.answer_max, raw_sql(begin).execute(&mut *self.session))
             .await
             .map_err(before("beginning a commit"))?;
         let names = self.names;

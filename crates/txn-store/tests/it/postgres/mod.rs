@@ -1,11 +1,13 @@
 //! The `postgres` backend on a real server, whose URL is in `TXN_POSTGRES_URL`: `cargo xtask test` starts one.
 
 mod belt;
+mod calls;
 mod chain;
 mod conformance;
 mod dropped;
 mod export;
 mod failover;
+mod held;
 mod lag;
 #[cfg(feature = "faults")]
 mod orphaned;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, Connection as _, Decode, PgConnection, Postgres as Sql, Row as _, Type};
+use tokio::runtime;
 use txn_change::{
     Add, Body, Change, ChangeId, Class, Condition, Event, Expect, FactId, Fence, FenceName, Fingerprint, Key, Kind,
     Label, Lanes, Opening, Tenant, Timestamp,
@@ -98,4 +99,9 @@ where
     T: for<'r> Decode<'r, Sql> + Type<Sql>,
 {
     sqlx::query(AssertSqlSafe(text.into())).fetch_one(session).await.unwrap().get(0)
+}
+
+/// Runs a test on a runtime of its own, on this thread.
+pub(super) fn alone(test: impl Future<Output = ()>) {
+    runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
 }
