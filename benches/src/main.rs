@@ -19,7 +19,7 @@
 //! fingerprint and answer, two guarded counters, two entries with the balance after them, two events (a fact and a plain one), two index terms, and the
 //! uniqueness of the fact in an index. Every run begins on a fresh file in a fresh folder; a folder in memory (tmpfs) is refused, since a flush there costs nothing.
 //!
-//! The peers write the same columns of the same tables under the same unique indexes, on the same SQLite: WAL, `synchronous=FULL`, the same page size, cache and
+//! The peers write the same columns of the same tables under the same unique indexes, on the same SQLite (but index every entry by its counter, as one would, where ours leads from entry to entry): WAL, `synchronous=FULL`, the same page size, cache and
 //! checkpoint interval as ours. They get more than they would have in an application: the change is there as finished bytes, a digest need not be
 //! computed, and the account's row number is known. A guard is a condition of the `UPDATE`, and the balance for the entry comes back through `RETURNING`.
 //!

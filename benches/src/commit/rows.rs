@@ -1,6 +1,6 @@
 //! What both peers share: the tables and the statements.
 
-/// The tables that a change of ours goes to, with the same columns and the same unique indexes, for hands that know they need no more.
+/// The tables that a change of ours goes to, with the same columns and the same unique indexes, for hands that know they need no more. Every entry is indexed by its counter, as one would, where ours leads from entry to entry.
 pub(super) const TABLES: &str = "
 CREATE TABLE change(
     n INTEGER PRIMARY KEY, tenant INTEGER NOT NULL, id TEXT NOT NULL, fingerprint BLOB NOT NULL, recorded_at INTEGER NOT NULL,

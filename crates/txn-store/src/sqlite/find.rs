@@ -1,9 +1,10 @@
-//! Pages of one tenant's rows. Each page is one statement, and so one snapshot.
+//! Pages of one tenant's rows. The reader's transaction makes each page one snapshot.
 
 use rusqlite::{Connection, Params, Row};
-use txn_change::{Key, Tenant};
+use txn_change::{Entry, Key, Tenant};
 
 use super::{
+    entries,
     rows::{Fields, Names, Unread, failed},
     sql,
 };
@@ -117,13 +118,12 @@ impl Finder<'_> {
     }
 
     fn entries(&mut self, counter: &Key, after: Option<&[u8]>) -> Result<Vec<Placed>, Error> {
-        let after = after.map(|place| place.try_into().map(i64::from_be_bytes).map_err(|_| foreign())).transpose()?;
-        let params = (self.number, counter.as_bytes(), after.unwrap_or(0), self.limit);
-        self.collect(sql::FIND_ENTRIES, params, "entry of change", |fields, _, _| {
-            let id = fields.id(0)?;
-            let entry = fields.entry(counter.clone(), id, fields.time(1)?)?;
-            Ok((entry.sequence.to_be_bytes().to_vec(), Found::Entry(entry)))
-        })
+        let after = after.map(|place| place.try_into().map(u64::from_be_bytes).map_err(|_| foreign())).transpose()?;
+        let (after, limit) = (after.unwrap_or(0), self.limit.unsigned_abs());
+        let page = entries::page(self.connection, self.names, self.number, counter, after, limit);
+        let page = page.map_err(|unread| unread.of(format!("counter {counter} of tenant {}", self.tenant)))?;
+        let placed = |entry: Entry| (entry.sequence.to_be_bytes().to_vec(), Found::Entry(entry));
+        Ok(page.into_iter().map(placed).collect())
     }
 
     fn changes(&mut self, after: Option<&[u8]>) -> Result<Vec<Placed>, Error> {

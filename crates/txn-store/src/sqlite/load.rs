@@ -44,6 +44,8 @@ pub(super) struct RecordRow {
 #[derive(Default)]
 pub(super) struct CounterRow {
     pub(super) no: Option<i64>,
+    /// The row of its last entry; 0 when it has none.
+    pub(super) last: i64,
     pub(super) now: Option<Counter>,
     pub(super) dirt: Dirt,
 }
@@ -173,8 +175,9 @@ impl Rows {
             |key| blob(key),
             |_, key, row| {
                 let (no, counter) = Fields(row).counter(names, connection)?;
+                let last = Fields(row).int(12)?;
                 self.counters
-                    .insert((*key).clone(), CounterRow { no: Some(no), now: Some(counter), dirt: Dirt::Clean });
+                    .insert((*key).clone(), CounterRow { no: Some(no), last, now: Some(counter), dirt: Dirt::Clean });
                 Ok(())
             },
         )?;

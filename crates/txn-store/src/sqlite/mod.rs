@@ -20,6 +20,7 @@
 
 mod checkpoint;
 mod deadline;
+mod entries;
 mod erase;
 mod errands;
 mod export;

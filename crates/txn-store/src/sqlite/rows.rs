@@ -346,7 +346,7 @@ impl Names {
         Ok(tenant)
     }
 
-    fn class(&mut self, connection: &Connection, number: i64) -> Result<Arc<Class>, Unread> {
+    pub(super) fn class(&mut self, connection: &Connection, number: i64) -> Result<Arc<Class>, Unread> {
         if let Some(class) = self.classes.get(&number) {
             return Ok(Arc::clone(class));
         }

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use txn_change::{ChangeId, Entry, Stored, Tenant};
 
 use super::{
+    entries,
     export::{Sink, Stop},
     find::name,
     purge,
@@ -21,7 +22,7 @@ use crate::{
     admin::Row,
     store::{Position, Recorded},
 };
-use beside::{Keys, Links, Side, Terms, no_event, no_record};
+use beside::{Keys, Links, Named as _, Side, Terms, no_event, no_record};
 
 /// Puts every row into the sink.
 pub(super) fn run(connection: &Connection, sink: &mut Sink) -> Result<(), Stop> {
@@ -45,13 +46,13 @@ impl Reader<'_> {
         let (mut entries, mut events) =
             (connection.prepare(sql::EXPORT_ENTRIES)?, connection.prepare(sql::EXPORT_EVENTS)?);
         let mut changes = changes.query([])?;
-        let mut entries = Side { rows: entries.query([])?, held: BTreeMap::new(), count: 0, at_end: false };
+        let mut side = Side { rows: entries.query([])?, held: BTreeMap::new(), count: 0, at_end: false };
         let mut events = Side { rows: events.query([])?, held: BTreeMap::new(), count: 0, at_end: false };
         let mut keys = Keys { connection, names: Names::default(), known: HashMap::new() };
         let mut links = connection.prepare(sql::EXPORT_LINKS)?;
         let mut links = Links { rows: links.query([])?, next: None, last: 0 };
         links.step()?;
-        let (mut orphans, mut end, mut last) = (Vec::new(), Position(0), 0);
+        let (mut orphans, mut unlinked, mut end, mut last) = (Vec::new(), Vec::new(), Position(0), 0);
         while let Some(row) = changes.next()? {
             let fields = Fields(row);
             let n = fields.int(0).unwrap_or_default();
@@ -61,12 +62,18 @@ impl Reader<'_> {
             }
             let head = self.change(&fields);
             let wanted = head.as_ref().map_or((0, 0), |(_, _, stored)| (stored.entries, stored.events));
-            let entries = entries.of(n, wanted.0, &mut orphans, |row| {
+            let of_change = side.of(n, wanted.0, &mut orphans, |row| {
                 let fields = Fields(row);
                 let (tenant, key) = keys.get(fields.int(1)?)?;
                 // The change is named when it is known.
-                Ok((tenant, fields.entry(key, ChangeId::new("unknown").expect("a valid id"), fields.time(3)?)?))
+                let entry = fields.entry(key, ChangeId::new("unknown").expect("a valid id"), fields.time(3)?)?;
+                let read = (tenant, entry);
+                if !entries::is_linked(&fields) {
+                    unlinked.push(format!("{}: it does not lead to the one before", read.name()));
+                }
+                Ok(read)
             })?;
+            orphans.append(&mut unlinked);
             let names = &mut self.names;
             let events = events.of(n, wanted.1, &mut orphans, |row| {
                 let fields = Fields(row);
@@ -81,8 +88,8 @@ impl Reader<'_> {
                     sink.put(Row::Orphan { what })?;
                 }
                 Ok((tenant, id, stored)) => {
-                    let mut of_commit = Vec::with_capacity(entries.len());
-                    for (owner, entry) in entries {
+                    let mut of_commit = Vec::with_capacity(of_change.len());
+                    for (owner, entry) in of_change {
                         if owner == tenant {
                             of_commit.push(Entry { change: id.clone(), recorded_at: stored.recorded_at, ..entry });
                         } else {
@@ -121,7 +128,7 @@ impl Reader<'_> {
             let what = format!("change {last}: it stands behind the last link, which is that of change {}", links.last);
             sink.put(Row::Orphan { what })?;
         }
-        entries.rest(sink)?;
+        side.rest(sink)?;
         events.rest(sink)
     }
 
@@ -134,12 +141,17 @@ impl Reader<'_> {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let fields = Fields(row);
+            let mut leads = true;
             let mut read = || {
                 let tenant = self.names.tenant(self.connection, fields.int(12)?)?;
                 let counter = fields.counter(&mut self.names, self.connection)?.1;
+                leads = entries::has_its_last(&fields, &counter);
                 Ok(Row::Counter { tenant, key: fields.key(0)?, counter })
             };
             sink.put(read().or_else(|unread| orphan(unread, format!("counter {}", name(row))))?)?;
+            if !leads {
+                sink.put(Row::Orphan { what: format!("counter {}: it does not lead to its last entry", name(row)) })?;
+            }
         }
         Ok(())
     }

@@ -6,6 +6,8 @@
 //! - `record` is a rowid table with a unique index beside it: bodies are some kilobytes, and in a `WITHOUT ROWID` table every insertion would move them
 //!   about. The body is the last column, so that version and terms are read without it.
 //! - `entry` and `event` stand in the order of commit, so that writing appends and an export scans.
+//! - `entry` has no full index by counter: what is inserted there goes to as many pages as there are counters, and each is written to the log. Each entry names the `previous` one of its counter
+//!   instead, the counter its `last`, and every 16th stands in an index, from which a page is read downwards. MEASURED
 //! - Lanes are `ANY`: an integer where it fits 64 bits, else 16 big-endian bytes. SQL never computes with them.
 //! - Types and units are text in each row rather than numbers of another table: a row can be read by itself.
 
@@ -69,6 +71,7 @@ CREATE TABLE counter(
     status INTEGER NOT NULL CHECK (status BETWEEN 0 AND 2),
     version INTEGER NOT NULL CHECK (version > 0),
     sequence INTEGER NOT NULL CHECK (sequence >= 0),
+    last INTEGER NOT NULL,
     l0 ANY NOT NULL, l1 ANY NOT NULL, l2 ANY NOT NULL, l3 ANY NOT NULL,
     UNIQUE (tenant, key)
 ) STRICT;
@@ -77,13 +80,14 @@ CREATE TABLE entry(
     n INTEGER NOT NULL,
     counter INTEGER NOT NULL,
     sequence INTEGER NOT NULL CHECK (sequence > 0),
+    previous INTEGER NOT NULL,
     effective_at INTEGER NOT NULL,
     label TEXT NOT NULL,
     short INTEGER NOT NULL,
     d0 ANY NOT NULL, d1 ANY NOT NULL, d2 ANY NOT NULL, d3 ANY NOT NULL,
-    a0 ANY NOT NULL, a1 ANY NOT NULL, a2 ANY NOT NULL, a3 ANY NOT NULL,
-    UNIQUE (counter, sequence)
+    a0 ANY NOT NULL, a1 ANY NOT NULL, a2 ANY NOT NULL, a3 ANY NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX entry_sixteenth ON entry(counter, sequence) WHERE sequence % 16 = 0;
 CREATE TABLE event(
     position INTEGER PRIMARY KEY,
     n INTEGER NOT NULL,
@@ -110,6 +114,9 @@ CREATE TABLE fence(
     PRIMARY KEY (tenant, name)
 ) STRICT, WITHOUT ROWID;
 "];
+
+/// So often an entry of a counter stands in the index `entry_sixteenth`. A page reads this many rows less one in vain, at most.
+pub(super) const INDEXED_EVERY: u64 = 16;
 
 /// A table and the columns that an insertion fills, from which statements of one or many rows are made.
 pub(super) struct Insert {
@@ -143,12 +150,12 @@ pub(super) const INSERT_RECORD: Insert =
     Insert { into: "record(tenant, key, version, type, schema, format, terms, body)", width: 8 };
 pub(super) const INSERT_TERM: Insert = Insert { into: "term(tenant, term, key)", width: 3 };
 pub(super) const INSERT_COUNTER: Insert = Insert {
-    into: "counter(version, sequence, l0, l1, l2, l3, status, guards, no, tenant, key, class, unit)",
-    width: 13,
+    into: "counter(version, sequence, last, l0, l1, l2, l3, status, guards, no, tenant, key, class, unit)",
+    width: 14,
 };
 pub(super) const INSERT_ENTRY: Insert = Insert {
-    into: "entry(no, n, counter, sequence, effective_at, label, short, d0, d1, d2, d3, a0, a1, a2, a3)",
-    width: 15,
+    into: "entry(no, n, counter, sequence, previous, effective_at, label, short, d0, d1, d2, d3, a0, a1, a2, a3)",
+    width: 16,
 };
 pub(super) const INSERT_EVENT: Insert =
     Insert { into: "event(position, n, tenant, fact, subject, type, schema, format, terms, body)", width: 10 };
@@ -178,9 +185,9 @@ pub(super) const UPDATE_RECORD: &str =
 pub(super) const DELETE_RECORD: &str = "DELETE FROM record WHERE no = ?1";
 pub(super) const DELETE_TERM: &str = "DELETE FROM term WHERE tenant = ?1 AND term = ?2 AND key = ?3";
 pub(super) const UPDATE_LANES: &str =
-    "UPDATE counter SET version = ?1, sequence = ?2, l0 = ?3, l1 = ?4, l2 = ?5, l3 = ?6 WHERE no = ?7";
-pub(super) const UPDATE_COUNTER: &str = "UPDATE counter SET version = ?1, sequence = ?2, l0 = ?3, l1 = ?4, l2 = ?5, \
-    l3 = ?6, status = ?7, guards = ?8 WHERE no = ?9";
+    "UPDATE counter SET version = ?1, sequence = ?2, last = ?3, l0 = ?4, l1 = ?5, l2 = ?6, l3 = ?7 WHERE no = ?8";
+pub(super) const UPDATE_COUNTER: &str = "UPDATE counter SET version = ?1, sequence = ?2, last = ?3, l0 = ?4, l1 = ?5, \
+    l2 = ?6, l3 = ?7, status = ?8, guards = ?9 WHERE no = ?10";
 pub(super) const PUT_FENCE: &str =
     "INSERT INTO fence(tenant, name, token) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET token = excluded.token";
 
@@ -214,7 +221,7 @@ pub(super) const LOAD_RECORD_HEADS: &str = "SELECT k.rowid, r.no, r.version, r.t
 pub(super) const LOAD_RECORDS: &str = "SELECT k.rowid, r.version, r.terms, r.type, r.schema, r.format, r.body \
     FROM rarray(?2) k CROSS JOIN record r ON r.tenant = ?1 AND r.key = k.value";
 pub(super) const LOAD_COUNTERS: &str = "SELECT k.rowid, c.no, c.class, c.unit, c.guards, c.status, c.version, \
-    c.sequence, c.l0, c.l1, c.l2, c.l3 \
+    c.sequence, c.l0, c.l1, c.l2, c.l3, c.last \
     FROM rarray(?2) k CROSS JOIN counter c ON c.tenant = ?1 AND c.key = k.value";
 pub(super) const LOAD_FACT_IDS: &str =
     "SELECT k.rowid FROM rarray(?2) k CROSS JOIN event e ON e.tenant = ?1 AND e.fact = k.value";
@@ -239,10 +246,12 @@ pub(super) const FIND_EVENTS: &str = "SELECT t.term, t.position, e.n, e.tenant, 
     e.format, e.terms, e.body, c.id, c.recorded_at \
     FROM event_term t LEFT JOIN event e ON e.position = t.position LEFT JOIN change c ON c.n = e.n \
     WHERE t.tenant = ?1 AND (t.term, t.position) > (?2, ?3) AND t.term < ?4 ORDER BY t.term, t.position LIMIT ?5";
-pub(super) const FIND_ENTRIES: &str = "SELECT c.id, c.recorded_at, e.sequence, e.effective_at, e.label, e.short, \
-    e.d0, e.d1, e.d2, e.d3, e.a0, e.a1, e.a2, e.a3 \
-    FROM counter k JOIN entry e ON e.counter = k.no LEFT JOIN change c ON c.n = e.n \
-    WHERE k.tenant = ?1 AND k.key = ?2 AND e.sequence > ?3 ORDER BY e.sequence LIMIT ?4";
+pub(super) const FIND_ENDS: &str = "SELECT no, class, sequence, last FROM counter WHERE tenant = ?1 AND key = ?2";
+/// `sequence` is a multiple of [`INDEXED_EVERY`], which SQLite has to be told.
+pub(super) const FIND_INDEXED: &str = "SELECT no FROM entry WHERE counter = ?1 AND sequence = ?2 AND sequence % 16 = 0";
+pub(super) const ENTRY_BY_NUMBER: &str = "SELECT c.id, c.recorded_at, e.sequence, e.effective_at, e.label, e.short, \
+    e.d0, e.d1, e.d2, e.d3, e.a0, e.a1, e.a2, e.a3, e.counter, e.previous \
+    FROM entry e LEFT JOIN change c ON c.n = e.n WHERE e.no = ?1";
 pub(super) const FIND_CHANGES: &str = "SELECT id, fingerprint, recorded_at, entries, events, digest, type, schema, \
     format, answer, passed FROM change WHERE tenant = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
 
@@ -251,12 +260,14 @@ pub(super) const EXPORT_CHANGES: &str = "SELECT n, fingerprint, recorded_at, ent
 /// By the changes that they close, so that one damaged number does not misplace the others.
 pub(super) const EXPORT_LINKS: &str = "SELECT n, number, changes, events, position, hash FROM link ORDER BY n, number";
 pub(super) const EXPORT_ENTRIES: &str = "SELECT e.n, e.counter, e.sequence, e.effective_at, e.label, e.short, \
-    e.d0, e.d1, e.d2, e.d3, e.a0, e.a1, e.a2, e.a3, e.no FROM entry e ORDER BY e.no";
+    e.d0, e.d1, e.d2, e.d3, e.a0, e.a1, e.a2, e.a3, e.no, e.previous, p.counter, p.sequence \
+    FROM entry e LEFT JOIN entry p ON p.no = e.previous ORDER BY e.no";
 pub(super) const EXPORT_EVENTS: &str = "SELECT n, position, n, tenant, fact, subject, type, schema, format, terms, \
     body FROM event ORDER BY position";
 pub(super) const COUNTER_BY_NUMBER: &str = "SELECT tenant, key FROM counter WHERE no = ?1";
-pub(super) const EXPORT_COUNTERS: &str = "SELECT key, no, class, unit, guards, status, version, sequence, \
-    l0, l1, l2, l3, tenant FROM counter ORDER BY tenant, key";
+pub(super) const EXPORT_COUNTERS: &str = "SELECT c.key, c.no, c.class, c.unit, c.guards, c.status, c.version, c.sequence, \
+    c.l0, c.l1, c.l2, c.l3, c.tenant, c.last, e.counter, e.sequence \
+    FROM counter c LEFT JOIN entry e ON e.no = c.last ORDER BY c.tenant, c.key";
 pub(super) const EXPORT_RECORDS: &str = "SELECT key, version, terms, type, schema, format, body, tenant \
     FROM record ORDER BY tenant, key";
 /// Sorted aside, on disk if need be: an index by key would cost every write.

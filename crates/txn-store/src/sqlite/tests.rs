@@ -192,7 +192,9 @@ fn every_statement_but_those_of_an_export_uses_an_index() {
         sql::FIND_COUNTERS,
         sql::FIND_BY_TERM,
         sql::FIND_EVENTS,
-        sql::FIND_ENTRIES,
+        sql::FIND_ENDS,
+        sql::FIND_INDEXED,
+        sql::ENTRY_BY_NUMBER,
         sql::FIND_CHANGES,
     ];
     for text in statements {

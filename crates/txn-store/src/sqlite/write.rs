@@ -1,6 +1,6 @@
 //! What an accepted group writes: collected while it is judged, then stored table by table, in statements of many rows.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, mem, sync::Arc};
 
 use rusqlite::Connection;
 use txn_change::{
@@ -80,6 +80,7 @@ struct EntryRow {
     no: i64,
     n: i64,
     counter: i64,
+    previous: i64,
     entry: Entry,
 }
 
@@ -155,9 +156,10 @@ impl<'g> Written<'g> {
             row.now = Some(write.after);
         }
         for entry in effects.entries {
-            let counter = rows.counters.get(&entry.counter).and_then(|row| row.no);
-            let counter = counter.expect("the evaluator writes the counter of every entry");
-            self.entries.push(EntryRow { no: next(&mut numbers.entry), n, counter, entry });
+            let row = rows.counters.get_mut(&entry.counter).and_then(|row| Some((row.no?, &mut row.last)));
+            let (counter, last) = row.expect("the evaluator writes the counter of every entry");
+            let no = next(&mut numbers.entry);
+            self.entries.push(EntryRow { no, n, counter, previous: mem::replace(last, no), entry });
         }
         for event in &change.append {
             rows.facts.extend(event.id.clone());
@@ -237,7 +239,7 @@ impl Into<'_> {
         })?;
         self.insert(&sql::INSERT_ENTRY, &written.entries, |to, row| {
             let entry = &row.entry;
-            to.put(row.no)?.put(row.n)?.put(row.counter)?.put(entry.sequence.cast_signed())?;
+            to.put(row.no)?.put(row.n)?.put(row.counter)?.put(entry.sequence.cast_signed())?.put(row.previous)?;
             to.put(entry.effective_at.as_nanos())?.put(entry.label.as_str())?.put(entry.short)?;
             to.lanes(entry.delta)?.lanes(entry.after)?;
             Ok(())
@@ -314,42 +316,43 @@ impl Into<'_> {
     }
 
     fn counters(&self, tenants: &[&Rows], classes: &Classes) -> rusqlite::Result<()> {
-        let mut new: Vec<(i64, i64, &Key, &Counter)> = Vec::new();
-        let mut old: Vec<(i64, Dirt, &Counter)> = Vec::new();
+        let mut new: Vec<(i64, i64, &Key, i64, &Counter)> = Vec::new();
+        let mut old: Vec<(i64, Dirt, i64, &Counter)> = Vec::new();
         for rows in tenants {
             let dirty = rows.dirty_counters.iter().filter_map(|key| rows.counters.get_key_value(key));
             for (key, row) in dirty {
-                let CounterRow { no: Some(no), now: Some(counter), dirt } = row else { continue };
+                let CounterRow { no: Some(no), last, now: Some(counter), dirt } = row else { continue };
                 match dirt {
-                    Dirt::New => new.push((*no, rows.number.unwrap_or_default(), key, counter)),
-                    dirt => old.push((*no, *dirt, counter)),
+                    Dirt::New => new.push((*no, rows.number.unwrap_or_default(), key, *last, counter)),
+                    dirt => old.push((*no, *dirt, *last, counter)),
                 }
             }
         }
         // In the order of the table.
         new.sort_unstable_by_key(|(no, ..)| *no);
         old.sort_unstable_by_key(|(no, ..)| *no);
-        let numbers = |to: &mut Binder<'_, '_>, counter: &Counter| -> rusqlite::Result<()> {
-            to.put(counter.version.cast_signed())?.put(counter.sequence.cast_signed())?.lanes(counter.lanes)?;
+        let numbers = |to: &mut Binder<'_, '_>, last: i64, counter: &Counter| -> rusqlite::Result<()> {
+            to.put(counter.version.cast_signed())?.put(counter.sequence.cast_signed())?.put(last)?;
+            to.lanes(counter.lanes)?;
             Ok(())
         };
         let mut lanes = self.connection.prepare_cached(sql::UPDATE_LANES)?;
         let mut whole = self.connection.prepare_cached(sql::UPDATE_COUNTER)?;
-        for (no, dirt, counter) in old {
+        for (no, dirt, last, counter) in old {
             if dirt == Dirt::Lanes {
                 let mut to = Binder::new(&mut lanes);
-                numbers(&mut to, counter)?;
+                numbers(&mut to, last, counter)?;
                 to.put(no)?;
                 lanes.raw_execute()?;
             } else {
                 let mut to = Binder::new(&mut whole);
-                numbers(&mut to, counter)?;
+                numbers(&mut to, last, counter)?;
                 to.put(counter.status.code())?.put(guards_to_text(&counter.guards))?.put(no)?;
                 whole.raw_execute()?;
             }
         }
-        self.insert(&sql::INSERT_COUNTER, &new, |to, (no, tenant, key, counter)| {
-            numbers(to, counter)?;
+        self.insert(&sql::INSERT_COUNTER, &new, |to, (no, tenant, key, last, counter)| {
+            numbers(to, *last, counter)?;
             to.put(counter.status.code())?.put(guards_to_text(&counter.guards))?.put(no)?.put(tenant)?;
             to.put(key.as_bytes())?.put(classes.get(&counter.class))?.put(&*counter.unit)?;
             Ok(())

@@ -20,8 +20,8 @@ use txn_change::{
     Add, Body, Change, ChangeId, Class, Event, FactId, Fingerprint, Key, Kind, Label, Lanes, Opening, Tenant, Timestamp,
 };
 use txn_store::{
-    Ask, Clock, Commit, Error, ErrorKind, Found, ManualClock, Outcome, Position, Query, Range, Receipt, Row, Snapshot,
-    Store, StoreAdmin, StoreLimits, SystemClock, sqlite::Sqlite,
+    Ask, Clock, Commit, Error, ErrorKind, Found, ManualClock, Outcome, Page, Position, Query, Range, Receipt, Row,
+    Snapshot, Store, StoreAdmin, StoreLimits, SystemClock, sqlite::Sqlite,
 };
 
 const NOTE: &str = "note";

@@ -93,6 +93,18 @@ const DAMAGES: &[Damage] = &[
         ),
     ),
     damage(
+        "entry",
+        "an entry that leads past the one before",
+        "UPDATE entry SET previous = previous - 1 WHERE sequence = 2 AND counter = (SELECT min(no) FROM counter WHERE tenant = SHOP)",
+        Names("every stored row fits the others and can be read"),
+    ),
+    damage(
+        "counter",
+        "a counter that leads past its last entry",
+        "UPDATE counter SET last = last - 1 WHERE tenant = SHOP AND unit = 'item'",
+        Names("every stored row fits the others and can be read"),
+    ),
+    damage(
         "counter",
         "a lane",
         "UPDATE counter SET l0 = l0 + 1 WHERE tenant = SHOP AND class = (SELECT class FROM counter WHERE unit = 'item')",

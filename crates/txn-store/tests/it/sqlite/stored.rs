@@ -98,6 +98,97 @@ fn damaged_rows_are_named() {
     }
 }
 
+/// 40 entries of counter 1, with those of another in between, in rows of odd numbers.
+fn forty(store: &Sqlite) {
+    for nth in 1..=40 {
+        done(store, change(&format!("c-{nth}")).add(add("all", 1)).add(add("other", 1)));
+    }
+}
+
+/// The sequences of a page of entries.
+fn sequences(page: &Page) -> Vec<u64> {
+    page.items.iter().map(|item| if let Found::Entry(entry) = item { entry.sequence } else { 0 }).collect()
+}
+
+/// Every 16th entry is indexed. Wherever a page begins and ends, it holds the same; after another opening the chain goes on.
+#[test]
+fn entries_come_in_pages_of_any_size() {
+    let (_folder, path) = place();
+    let store = Sqlite::open(&path).unwrap();
+    forty(&store);
+    drop(store);
+    let store = Sqlite::open(&path).unwrap();
+    done(&store, change("twice").add(add("all", 1)).add(add("other", 1)).add(add("all", 1)));
+    let query = Query::Entries(key(TALLY, "all"));
+    for limit in 1..=43 {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = block_on(store.find(&Tenant::default(), &query, after.as_ref(), limit)).unwrap();
+            let found = sequences(&page);
+            assert!(found.len() == limit || page.next.is_none(), "{limit}: {found:?}");
+            all.extend(found);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(all, (1..=42).collect::<Vec<_>>(), "{limit}");
+    }
+    assert!(!export(&store).iter().any(|row| matches!(row, Row::Orphan { .. })));
+}
+
+/// A link between entries that leads elsewhere, nowhere or round is named by every page that needs it, and by the export; pages below it are read.
+#[test]
+fn a_damaged_link_between_entries_is_named() {
+    let of_20 = "entry 20 of counter tally/all of tenant default: it does not lead";
+    let last = "counter tally/all: it does not lead to its last entry";
+    for (sql, error, orphan) in [
+        ("UPDATE entry SET previous = no WHERE no = 39", "entry 19: row 39 stands", of_20),
+        ("UPDATE entry SET previous = 41 WHERE no = 39", "entry 19: row 41 stands", of_20),
+        ("UPDATE entry SET previous = 38 WHERE no = 39", "entry 19: row 38 stands", of_20),
+        ("UPDATE entry SET previous = 35 WHERE no = 39", "entry 19: row 35 stands", of_20),
+        ("UPDATE entry SET previous = -1 WHERE no = 39", "entry 19 does not exist", of_20),
+        ("UPDATE entry SET previous = 5 WHERE no = 1", "", "entry 1 of counter tally/all of tenant default: it does"),
+        ("DELETE FROM entry WHERE no = 37", "entry 19 does not exist", of_20),
+        ("DELETE FROM entry WHERE no = 63", "entry 32 does not exist", "entry 33 of counter"),
+        ("UPDATE entry SET sequence = 48 WHERE no = 63", "entry 32: row 63 stands", "entry 33 of counter"),
+        ("UPDATE entry SET counter = 2 WHERE no = 39", "entry 20: row 39 stands", "entry 20 of counter tally/other"),
+        ("UPDATE counter SET last = 80 WHERE no = 1", "entry 40: row 80 stands", last),
+        ("UPDATE counter SET last = 0 WHERE no = 1", "entry 40 does not exist", last),
+        ("UPDATE counter SET sequence = 39 WHERE no = 1", "entry 39: row 79 stands", last),
+        ("UPDATE counter SET sequence = 9223372036854775807 WHERE no = 1", "entry 1008 does not exist", last),
+    ] {
+        let (_folder, path) = place();
+        let store = Sqlite::open(&path).unwrap();
+        forty(&store);
+        shell(&path, sql);
+        let query = Query::Entries(key(TALLY, "all"));
+        let page = |limit| block_on(store.find(&Tenant::default(), &query, None, limit));
+        match page(1_000) {
+            Ok(page) => assert!(error.is_empty() && page.items.len() == 40, "{sql}"),
+            Err(named) => {
+                assert_eq!(named.kind(), ErrorKind::Corrupt, "{sql}");
+                let said = named.to_string();
+                assert!(
+                    !error.is_empty() && said.contains("counter tally/all") && said.contains(error),
+                    "{sql}: {said}"
+                );
+            }
+        }
+        // Reaches up to entry 32, by the index.
+        let is_above = sql.starts_with("UPDATE counter") || error.is_empty();
+        assert_eq!(
+            page(20).map(drop).map_err(|named| named.kind()),
+            is_above.then_some(()).ok_or(ErrorKind::Corrupt),
+            "{sql}"
+        );
+        assert_eq!(sequences(&page(15).unwrap()), (1..=15).collect::<Vec<_>>(), "{sql}");
+        let rows = export(&store);
+        let is_named = |row: &Row| matches!(row, Row::Orphan { what } if what.contains(orphan));
+        assert!(rows.iter().any(is_named), "{sql}: {:?}", rows.iter().filter(|row| matches!(row, Row::Orphan { .. })));
+    }
+}
+
 #[test]
 fn a_row_that_cannot_be_read_fails_its_own_change_alone() {
     let (_folder, path) = place();
