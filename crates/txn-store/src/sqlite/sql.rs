@@ -8,7 +8,7 @@
 //! - `entry` and `event` stand in the order of commit, so that writing appends and an export scans.
 //! - `entry` has no index of all entries by counter: its insertions would go to as many places as there are counters, a page to write for nearly each of them. Each entry names the `previous` one of
 //!   its counter instead, the counter its `last`, and every 16th stands in an index, from which a page is read downwards. Over 2 million transfers between 100 thousand accounts that is half of the bytes written
-//!   (10 KiB a change for 22) and two thirds of the CPU time, and a change stays as dear as the first ones, where it wrote 1.7 times as much at the end. A page of 100 entries takes some 10 µs more
+//!   (10 KiB a change for 22) and four fifths of the CPU time, and the last changes write 1.1 times as much as the first, where it was 1.75. A page of 100 entries takes some 10 µs more
 //!   (125 for 115). The unique index was a second belt too; what is left of that is the check of each link by who reads it, and by the export.
 //! - Lanes are `ANY`: an integer where it fits 64 bits, else 16 big-endian bytes. SQL never computes with them.
 //! - Types and units are text in each row rather than numbers of another table: a row can be read by itself.
