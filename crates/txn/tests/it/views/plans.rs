@@ -136,8 +136,9 @@ fn fill(database: &dyn Database) {
             for (no, kind, texts, unit) in
                 [(n * 2, "stock", [&*sku, &*location], "item"), (n * 2 + 1, "ledger", [&*account, currency], currency)]
             {
+                let last = if database.is_postgres() { "" } else { "0, " };
                 counters.push(format!(
-                    "({no}, {tenant}, 1, 0, 1, 1, {}, '{unit}', '[null,null]', 9, 1, 0, 0)",
+                    "({last}{no}, {tenant}, 1, 0, 1, 1, {}, '{unit}', '[null,null]', 9, 1, 0, 0)",
                     b(&key(kind, &texts))
                 ));
             }
@@ -162,17 +163,19 @@ fn fill(database: &dyn Database) {
         let place = if database.is_postgres() { format!("{n}, 1, 0") } else { format!("{}, {n}", n + 1 + ROWS) };
         events.push(format!("({place}, {tenant}, NULL, 'order.placed', 1, 1, {empty}, {})", b(b"{}")));
     }
-    let (change, event) = match database.is_postgres() {
-        true => ("ticket, at", "ticket, ord, at"),
-        false => ("n", "position, n"),
+    let (change, event, counter) = match database.is_postgres() {
+        true => ("ticket, at", "ticket, ord, at", "no"),
+        false => ("n", "position, n", "last, no"),
     };
+    let counter =
+        format!("counter({counter}, tenant, class, status, version, sequence, key, unit, guards, l0, l1, l2, l3)");
     let change = format!(
         "change({change}, tenant, id, fingerprint, recorded_at, entries, events, digest, type, schema, format, answer)"
     );
     let event = format!("event({event}, tenant, fact, type, schema, format, terms, body)");
     for (table, rows) in [
         ("record(tenant, schema, format, version, key, type, terms, body)", records),
-        ("counter(no, tenant, class, status, version, sequence, key, unit, guards, l0, l1, l2, l3)", counters),
+        (&counter, counters),
         (&change, changes),
         (&event, events),
     ] {

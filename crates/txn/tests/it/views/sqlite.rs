@@ -110,7 +110,7 @@ fn a_lane_beyond_64_bits_is_shown_in_hexadecimal() {
     drop(file.open(&txn::views::all()));
     file.run(
         "INSERT INTO tenant VALUES (1, 'shop');
-         INSERT INTO counter VALUES (1, 1, CAST('stock' || char(0, 1) || 'tea' || char(0, 1) || 'main' || char(0) AS BLOB), 1, 'item', '[null,null]', 0, 1, 1,
+         INSERT INTO counter VALUES (1, 1, CAST('stock' || char(0, 1) || 'tea' || char(0, 1) || 'main' || char(0) AS BLOB), 1, 'item', '[null,null]', 0, 1, 1, 1,
              X'00000000000000010000000000000000', 0, 0, 7);",
     );
     let row = super::select(&file, &super::view("stock"), "");
