@@ -29,10 +29,8 @@ pub(super) fn session(options: PgConnectOptions, waits: Waits, name: &str) -> Pg
         .application_name(name)
         .statement_cache_capacity(256)
         .options([
-            // Before we stop listening: what the server says tells a statement that is slow from a server that is gone.
-            ("statement_timeout", millis(part(waits.answer_max, 3, 4))),
-            // Before that: a lock that is not given is no slow statement.
-            ("lock_timeout", millis(waits.lock_max.min(part(waits.answer_max, 1, 2)))),
+            ("statement_timeout", millis(statement_wait(waits))),
+            ("lock_timeout", millis(lock_wait(waits))),
             ("idle_in_transaction_session_timeout", idle),
             // Between two commits a session of ours is at rest, for as long as nobody asks.
             ("idle_session_timeout", "0".to_owned()),
@@ -48,8 +46,14 @@ pub(super) fn session(options: PgConnectOptions, waits: Waits, name: &str) -> Pg
         .disable_statement_logging()
 }
 
-fn part(wait: Duration, of: u32, all: u32) -> Duration {
-    wait.saturating_mul(of).checked_div(all).unwrap_or_default()
+/// How long a statement may take on the server: less than its answer is waited for, so that the server says that it took too long. From silence nobody could tell which change of a group was the reason.
+fn statement_wait(waits: Waits) -> Duration {
+    waits.answer_max.saturating_mul(3).checked_div(4).unwrap_or_default()
+}
+
+/// How long a lock is waited for: less than a statement may take, so that the server says that it was a lock. A change that waits for one is tried again, and one that takes too long has failed.
+fn lock_wait(waits: Waits) -> Duration {
+    waits.lock_max.min(waits.answer_max.checked_div(2).unwrap_or_default())
 }
 
 /// A wait as a setting: at least a millisecond, and no more than the server takes.
@@ -202,6 +206,15 @@ mod tests {
     fn the_age_of_a_transaction_is_no_reason_to_end_it_where_it_can_be_one() {
         assert_eq!([Some(150_019), Some(169_999), None].map(of_version), [None; 3]);
         assert_eq!(of_version(Some(170_000)), Some("SET transaction_timeout = 0"));
+    }
+
+    #[test]
+    fn a_lock_is_waited_for_less_long_than_a_statement_may_take_and_that_less_long_than_its_answer() {
+        for (answer, lock, expected) in [(10_000, 3_000, 3_000), (3_000, 3_000, 1_500), (800, 500, 400), (4, 500, 2)] {
+            let waits = Waits { answer_max: Duration::from_millis(answer), lock_max: Duration::from_millis(lock) };
+            assert_eq!(lock_wait(waits).as_millis(), expected, "a lock of {lock} ms within {answer} ms");
+            assert!(lock_wait(waits) < statement_wait(waits) && statement_wait(waits) < waits.answer_max);
+        }
     }
 
     #[test]

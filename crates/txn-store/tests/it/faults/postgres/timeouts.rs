@@ -1,6 +1,7 @@
 //! Our own timeouts: of a lock that somebody holds, and of a statement that takes too long.
 
 use std::{
+    collections::BTreeSet,
     thread,
     time::{Duration, Instant},
 };
@@ -13,10 +14,7 @@ use txn_store::{
 };
 
 use super::{Scene, execute, number};
-use crate::{
-    faults::{hit, wait_for},
-    postgres::server::RUNTIME,
-};
+use crate::{faults::hit, postgres::server::RUNTIME};
 
 const DEADLINE: Duration = Duration::from_secs(2);
 
@@ -48,55 +46,62 @@ fn are_there(store: &dyn StoreAdmin, names: &[&str]) -> Vec<bool> {
     is_there.collect()
 }
 
-/// How many of the store's sessions wait for a lock.
-fn waiting(scene: &Scene) -> i64 {
+/// When the transaction of the store that waits for a lock was begun, in microseconds; 0 when none waits.
+fn waits_since(scene: &Scene) -> i64 {
     let name = format!("txn {}", scene.schema);
-    let text = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name";
+    let text = "SELECT coalesce(max(extract(epoch FROM xact_start) * 1000000), 0)::int8 FROM pg_stat_activity \
+                WHERE wait_event_type = 'Lock' AND application_name";
     number(&scene.url, &format!("{text} = '{name}'"))
 }
 
-fn open(scene: &Scene, limits: StoreLimits) -> Postgres {
+fn open(scene: &Scene, deadline: Duration, limits: StoreLimits) -> Postgres {
     let options = Postgres::options(&scene.url).unwrap().schema(&scene.schema).readers(1);
-    RUNTIME.block_on(options.deadline(DEADLINE).limits(limits).open()).unwrap()
+    RUNTIME.block_on(options.deadline(deadline).limits(limits).open()).unwrap()
 }
 
-/// A table that a host has locked: the lock is not given in time, the group is rolled back and tried again, for as long as a change may wait. Who waited longer is told, and nothing is executed; who did not is done when
-/// the host has ended.
+/// A table that a host has locked: the lock is not given in time, the group is rolled back and tried again, for as long as a change may wait: nine times by those who do not wait for rows, and then by the one who does, whose wait for a
+/// lock was longer than a statement might take, so that it never came to try again. Who waited longer is told so, and nothing is executed; who did not is done when the host has ended.
 ///
 /// Case F37.
 #[test]
-fn a_lock_that_is_not_given_in_time_rolls_back_and_the_change_is_tried_again() {
+fn a_lock_that_is_not_given_in_time_rolls_back_and_the_change_is_tried_again_until_it_has_waited_too_long() {
+    // By the hasty ones for half a second each time, by the patient one for 600 ms.
+    let (deadline, wait_max) = (Duration::from_millis(1_200), Duration::from_secs(8));
     let scene = Scene::new(Workload { seed: 370, changes: 20, workers: 2, ..Workload::default() });
-    let store = open(&scene, StoreLimits { wait_max: Duration::from_secs(4), ..StoreLimits::default() });
+    let store = open(&scene, deadline, StoreLimits { wait_max, ..StoreLimits::default() });
     assert!(matches!(commit(&store, &["first"])[..], [Ok(Outcome::Done(_))]));
-    for (held, is_done) in [(Duration::from_millis(1_500), true), (Duration::from_secs(8), false)] {
-        let name = format!("held/{}", held.as_millis());
+    for (held, tries_min) in [(Some(1_500), 2), (Some(6_500), 9), (None, 11)] {
+        let name = format!("held/{held:?}");
         let mut host = RUNTIME.block_on(PgConnection::connect(&scene.url)).unwrap();
         let lock = format!("BEGIN; LOCK TABLE \"{}\".term IN ACCESS EXCLUSIVE MODE", scene.schema);
         RUNTIME.block_on(raw_sql(AssertSqlSafe(lock)).execute(&mut host)).unwrap();
         let begun = Instant::now();
-        let told = thread::scope(|scope| {
-            let asked = scope.spawn(|| commit(&store, &[&name]).pop().unwrap());
-            wait_for("a session that waits for the lock", || waiting(&scene) > 0);
-            let mut ended = 0;
-            while begun.elapsed() < held && !asked.is_finished() {
-                // A session that gave up waiting has none of its transaction left.
-                ended += u64::from(waiting(&scene) == 0);
-                thread::sleep(Duration::from_millis(1));
+        let (told, took) = thread::scope(|scope| {
+            let asked = scope.spawn(|| (commit(&store, &[&name]).pop().unwrap(), begun.elapsed()));
+            // Each that waits is another transaction: the one before has ended.
+            let mut tries = BTreeSet::new();
+            while !asked.is_finished() && held.is_none_or(|held| begun.elapsed() < Duration::from_millis(held)) {
+                tries.insert(waits_since(&scene));
+                thread::sleep(Duration::from_millis(5));
             }
-            hit("a wait for a lock that ended while it was held", ended);
-            if is_done {
+            tries.remove(&0);
+            assert!(tries.len() >= tries_min, "{name}: tried {} times in {:?}", tries.len(), begun.elapsed());
+            hit("a transaction that waited for a lock", tries.len() as u64);
+            assert_eq!(asked.is_finished(), held.is_none(), "{name}: answered while the lock was held, and in time");
+            if held.is_some() {
                 RUNTIME.block_on(raw_sql("COMMIT").execute(&mut host)).unwrap();
             }
             asked.join().unwrap()
         });
-        println!("held {held:?}: {told:?} after {:?}", begun.elapsed());
-        if is_done {
+        println!("{name}: {told:?} after {took:?}");
+        if held.is_some() {
             assert!(matches!(&told, Ok(Outcome::Done(receipt)) if !receipt.replayed), "{told:?}");
         } else {
             let error = told.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Overloaded, "it has waited too long: {error}");
             assert!(error.is_retryable(), "{error}");
-            assert!(begun.elapsed() < held, "answered while the lock was held: {:?}", begun.elapsed());
+            assert!(wait_max <= took && took < wait_max + deadline * 2, "after {took:?}, of {wait_max:?}");
+            assert_eq!(waits_since(&scene), 0, "it is rolled back");
             RUNTIME.block_on(raw_sql("COMMIT").execute(&mut host)).unwrap();
             assert_eq!(are_there(&store, &[&name]), [false]);
             assert!(matches!(&commit(&store, &[&name])[..], [Ok(Outcome::Done(receipt))] if !receipt.replayed));
@@ -113,7 +118,7 @@ fn a_lock_that_is_not_given_in_time_rolls_back_and_the_change_is_tried_again() {
 #[test]
 fn a_statement_that_takes_too_long_rolls_back_and_only_its_change_is_refused() {
     let scene = Scene::new(Workload { seed: 371, changes: 20, workers: 2, ..Workload::default() });
-    let store = open(&scene, StoreLimits::default());
+    let store = open(&scene, DEADLINE, StoreLimits::default());
     let schema = &scene.schema;
     let slow = format!(
         "CREATE FUNCTION \"{schema}\".slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
