@@ -151,7 +151,6 @@ fn what_follows_a_change_that_waits_in_its_call_waits_with_it() {
     assert_eq!(hand.next(0), group(&["one/0", "one/1"]));
 }
 
-/// Case F30.
 #[test]
 fn a_change_waits_for_the_lane_that_has_its_rows_and_is_not_put_off() {
     let hand = Hand::new(10);
