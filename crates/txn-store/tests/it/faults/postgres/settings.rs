@@ -3,6 +3,7 @@
 use std::{
     sync::{Arc, Mutex, PoisonError},
     thread,
+    time::Instant,
 };
 
 use txn_change::{
@@ -14,7 +15,7 @@ use txn_store::{
     faults::{Ran, Workload},
 };
 
-use super::{Scene, execute, number};
+use super::{DEADLINE, Scene, execute, number};
 use crate::{
     faults::{hit, is_alive, is_whole, rounds},
     postgres::server,
@@ -125,7 +126,9 @@ fn a_server_that_turned_read_only_is_an_error_and_reads_go_on() {
     };
     let mut hits = 0;
     for round in 0..rounds(5) {
+        let asked = Instant::now();
         let error = commit(&format!("read-only/{round}")).unwrap_err();
+        assert!(asked.elapsed() < DEADLINE * 2, "two sessions, each within the deadline: {:?}", asked.elapsed());
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
         assert!(error.is_retryable());
         hits += u64::from(error.to_string().contains("25006"));
