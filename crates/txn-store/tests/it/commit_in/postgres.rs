@@ -8,7 +8,7 @@ use std::{
 };
 
 use sqlx::{AssertSqlSafe, Connection as _, PgPool, Row as _, postgres::PgPoolOptions, query, raw_sql};
-use txn_change::Refusal;
+use txn_change::{Condition, Refusal};
 use txn_store::{Error, ErrorKind, postgres::Postgres};
 
 use super::*;
@@ -218,6 +218,48 @@ fn at_every_level_two_of_which_one_can_pass_are_one() {
             assert_eq!(sum(&*host.store, &limit).await, 1, "{level}");
         }
         prove(&*host.store).await;
+        host.assert_clean().await;
+    });
+}
+
+/// A limit that two accounts share: each host looks at the other's account, and withdraws from its own. At no level may both, and at each the host's transaction keeps its level.
+///
+/// Case F35.
+#[test]
+fn of_two_hosts_that_each_look_at_the_others_account_one_withdraws_at_every_level() {
+    run(async {
+        let host = Host::open(4).await;
+        let store = &*host.store;
+        for level in LEVELS {
+            let (mut written, mut refused) = (0, 0);
+            for round in 0..20 {
+                let name = |account: &str| format!("{}/{round}/{account}", level.replace(' ', "-"));
+                done(store, change(&name("open")).add(add(&name("a"), 1)).add(add(&name("b"), 1))).await;
+                let withdraw = |from: &str, other: &str| {
+                    let sees = Condition::AtLeast([1, 0, 0, 0], 1);
+                    let change =
+                        change(&name(&format!("from-{from}"))).hold(tally(&name(other)), sees, Label::new("joint"));
+                    change.add(add(&name(from), -1))
+                };
+                let (first, second) = (withdraw("a", "b"), withdraw("b", "a"));
+                let told = tokio::join!(host.visit(level, &first), host.visit(level, &second));
+                for told in [told.0, told.1] {
+                    match told {
+                        Tentative::Pending(pending) => written += usize::from(!pending.is_replayed()),
+                        Tentative::Refused(Refusal::ConditionFailed { .. }) => refused += 1,
+                        Tentative::Refused(other) => panic!("{level}, round {round}: {other:?}"),
+                    }
+                }
+                assert_eq!((written, refused), (round + 1, round + 1), "{level}, round {round}");
+                assert_eq!(sum(store, &name("a")).await + sum(store, &name("b")).await, 1, "{level}, round {round}");
+            }
+            let mut tx = host.begin(level).await;
+            is_written(store.commit_in(&mut tx, &tenant(), &whole(&level.replace(' ', "-"))).await.unwrap());
+            let found: String = query("SHOW transaction_isolation").fetch_one(&mut *tx).await.unwrap().get(0);
+            assert_eq!(found.to_uppercase(), level);
+            tx.rollback().await.unwrap();
+        }
+        prove(store).await;
         host.assert_clean().await;
     });
 }

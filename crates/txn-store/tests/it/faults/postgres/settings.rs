@@ -157,15 +157,31 @@ fn add(counter: Key, amount: i128) -> Add {
     }
 }
 
-/// Two withdrawals, each of which looks at the other's account: alone each may, together they must not, whatever isolation the role is given.
+/// Writes down the isolation that each change was written at, as its session has it.
+fn watch_isolation(role: &Role, schema: &str) {
+    let text = format!(
+        "CREATE TABLE \"{schema}\".seen(level text PRIMARY KEY); \
+         CREATE FUNCTION \"{schema}\".see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             INSERT INTO \"{schema}\".seen VALUES (current_setting('transaction_isolation')) ON CONFLICT DO NOTHING; RETURN NULL; \
+         END $$; \
+         CREATE TRIGGER see AFTER INSERT ON \"{schema}\".change FOR EACH STATEMENT EXECUTE FUNCTION \"{schema}\".see()"
+    );
+    execute(&role.url, &text).unwrap();
+}
+
+/// Two withdrawals, each of which looks at the other's account: alone each may, together they must not. Whatever isolation the role is given, our sessions write at READ COMMITTED, and it is the rows that guard; a host's own transaction
+/// may be at any, and `commit_in` has a test of the same there.
 ///
 /// Case F35.
 #[test]
-fn of_two_withdrawals_that_each_look_at_the_other_one_is_refused_at_every_isolation() {
+fn of_two_withdrawals_that_each_look_at_the_other_one_is_refused_whatever_isolation_the_role_has() {
     for level in ["read committed", "repeatable read", "serializable"] {
         let role = Role::new(&[&format!("default_transaction_isolation = '{level}'")]);
         let scene = Scene::at(role.url.clone(), Workload::default());
         let stores = [scene.open(), scene.open()];
+        let level_of = format!("SELECT (current_setting('transaction_isolation') = '{level}')::int::int8");
+        assert_eq!(number(&role.url, &level_of), 1, "a session that says nothing is at {level}");
+        watch_isolation(&role, &scene.schema);
         let commit = |store: &Arc<dyn StoreAdmin>, change: Change| {
             block_on(store.commit(vec![Commit { tenant: Workload::tenant(), change }])).pop().unwrap().unwrap()
         };
@@ -192,6 +208,9 @@ fn of_two_withdrawals_that_each_look_at_the_other_one_is_refused_at_every_isolat
             assert_eq!((done, no), (1, 1), "{level}, round {round}: {told:?}");
             refused += 1;
         }
-        hit(&format!("a skew at {level}"), refused);
+        let others = "count(*) FILTER (WHERE level <> 'read committed')";
+        let seen = format!("SELECT count(*) * 10 + {others} FROM \"{}\".seen", scene.schema);
+        assert_eq!(number(&role.url, &seen), 10, "ours are at READ COMMITTED, all of them");
+        hit(&format!("a skew under {level}"), refused);
     }
 }
