@@ -1,20 +1,24 @@
 //! The way to the server: slow, silent, refused, cut and restored.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use txn_change::{Change, ChangeId, Fingerprint, Timestamp};
+use tokio::task::JoinSet;
+use txn_change::{Change, ChangeId, Fingerprint, Kind, Timestamp};
 use txn_store::{
-    Ask, Clock as _, Commit, ErrorKind, ManualClock, Outcome, Store, StoreAdmin, SystemClock,
+    Ask, Clock as _, Commit, ErrorKind, ManualClock, Outcome, Query, Range, Store, StoreAdmin, SystemClock,
     conformance::block_on,
-    faults::Workload,
+    faults::{Proxy, Workload},
     postgres::Postgres,
 };
 
-use super::{DEADLINE, Scene, execute, number, settings::Role};
+use super::{DEADLINE, Scene, address, execute, number, settings::Role};
 use crate::{
     faults::{hit, is_alive, rounds, wait_for},
     postgres::server::{self, RUNTIME},
@@ -107,6 +111,51 @@ fn when_packets_vanish_calls_end_and_when_they_flow_again_all_is_done() {
         println!("{ran:?}");
     }
     hit("calls that no answer came to", hits);
+    is_alive(&store, &scene.workload, &scene.side);
+    drop(store);
+    scene.end();
+}
+
+/// Reads that wait behind others do not wait for one deadline each.
+///
+/// Cases F52, F53.
+#[test]
+fn of_many_reads_at_once_none_waits_longer_than_the_deadline_whether_the_server_is_slow_or_silent() {
+    const READS: u64 = 60;
+    let scene = Scene::new(Workload { seed: 532, changes: 1, workers: 1, ..Workload::default() });
+    let proxy = Proxy::to(address(&scene.url)).unwrap();
+    let options = Postgres::options(&scene.url_of(&proxy)).unwrap().schema(&scene.schema).readers(2).deadline(DEADLINE);
+    let store = Arc::new(RUNTIME.block_on(options.open()).unwrap());
+    let query = Query::RecordsByTerm(Range::kind(Kind::new("note").unwrap()));
+    for is_silent in [false, true] {
+        if is_silent {
+            proxy.hold();
+        } else {
+            proxy.delay(DEADLINE * 2);
+        }
+        let asked = Instant::now();
+        let mut longest = Duration::ZERO;
+        RUNTIME.block_on(async {
+            let mut reads = JoinSet::new();
+            for _ in 0..READS {
+                let (store, query) = (Arc::clone(&store), query.clone());
+                reads.spawn(async move {
+                    let found = store.find(&Workload::tenant(), &query, None, 10).await;
+                    (found.map(drop), asked.elapsed())
+                });
+            }
+            while let Some(read) = reads.join_next().await {
+                let (found, took) = read.unwrap();
+                assert!(found.is_err_and(|error| error.kind() == ErrorKind::Unavailable));
+                longest = longest.max(took);
+            }
+        });
+        assert!(longest < CALL_MAX, "the last of {READS} ended after {longest:?}, with a deadline of {DEADLINE:?}");
+        hit("reads that no answer came to in time", READS);
+        proxy.delay(Duration::ZERO);
+        proxy.flow();
+    }
+    let store: Arc<dyn StoreAdmin> = store;
     is_alive(&store, &scene.workload, &scene.side);
     drop(store);
     scene.end();
