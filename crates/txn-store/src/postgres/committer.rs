@@ -1,7 +1,7 @@
 //! The tasks that commit. The hasty ones, each a [lane](Lanes), take what has gathered, lock what they can, and put off what they cannot; the patient one takes what was put off
 //! too often, does of it what can be done by now, and waits for the rows of one call, in turn.
 //!
-//! One group takes four round trips: begin, load, write, commit; a fifth where something must stay absent.
+//! One group takes four round trips: begin, load, write, commit; a fifth where something must stay absent, and more where a session meets a tenant or a class for the first time.
 
 mod attempt;
 
