@@ -70,7 +70,15 @@ pub(super) async fn connect(options: &PgConnectOptions, waits: Waits) -> Result<
         }
         Ok(session)
     };
-    within(waits.answer_max, connecting).await.map_err(failed("connecting"))
+    within(waits.answer_max, connecting).await.map_err(|error| match state(&error) {
+        // Undefined object: a setting of ours that came with version 14, or one that the URL names.
+        Some("42704") => {
+            let context =
+                "connecting: the server does not know a setting of the session; PostgreSQL 14 or newer is needed";
+            Error::new(ErrorKind::Invalid, context).because(Said(error))
+        }
+        _ => failed("connecting")(error),
+    })
 }
 
 /// What a session is told that only newer servers know: version 17 can end a transaction by its age, which a role or a database may have set.

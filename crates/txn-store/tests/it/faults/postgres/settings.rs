@@ -109,6 +109,15 @@ fn timeouts_that_are_set_for_a_role_neither_stop_nor_split_a_commit() {
     is_alive(&store, &scene.workload, &scene.side);
 }
 
+/// As a server before version 14 answers, which does not know all the settings of our sessions.
+#[test]
+fn a_server_that_does_not_know_a_setting_is_refused_with_the_version_that_is_needed() {
+    let scene = Scene::new(Workload::default());
+    let error = scene.try_open(&format!("{}?options[of_version_99]=on", scene.url)).map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.to_string().contains("PostgreSQL 14 or newer is needed"), "{error}");
+}
+
 /// A server that only reads, as after a failover to a standby: SQLSTATE 25006.
 ///
 /// Case F36.
