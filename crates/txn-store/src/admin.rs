@@ -139,13 +139,13 @@ pub struct Health {
     pub tail: Position,
     /// Where the log ends.
     pub head: Position,
-    /// Changes committed in all.
+    /// Changes committed in all, those of [`unchained`](Self::unchained) among them.
     pub commits: u64,
     /// Changes waiting to be committed.
     pub queued: usize,
     /// The head of the chain.
     pub chain: Link,
-    /// Changes that are committed, and not yet in the chain and the log.
+    /// How many of the commits are not yet in the chain and the log.
     pub unchained: u64,
 }
 
