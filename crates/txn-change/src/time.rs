@@ -181,9 +181,17 @@ impl<'de> Deserialize<'de> for Timestamp {
 mod tests {
     use super::*;
 
-    /// Case B45.
+    /// Case B45. Times are instants in UTC, in which no clock is changed: a text with another offset is no time.
     #[test]
-    fn times_outside_the_range_are_errors_that_name_it() {
+    fn times_outside_the_range_are_errors_that_name_it_and_zero_and_negative_ones_are_times() {
+        assert_eq!(Timestamp::from_seconds(0), Ok(Timestamp::EPOCH));
+        assert_eq!("1970-01-01T00:00:00Z".parse(), Ok(Timestamp::EPOCH));
+        assert_eq!(Timestamp::from_nanos(0).to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(Timestamp::EPOCH.after(Duration::ZERO), Ok(Timestamp::EPOCH));
+        assert_eq!(Timestamp::MAX.after(Duration::ZERO), Ok(Timestamp::MAX));
+        assert_eq!(Timestamp::MAX.after(Duration::from_nanos(1)), Err(TimeError::OutOfRange));
+        assert_eq!("1969-12-31T23:59:59Z".parse(), Timestamp::from_seconds(-1));
+        assert_eq!(Timestamp::from_seconds(i64::MIN), Err(TimeError::OutOfRange));
         assert_eq!("9999-12-31T00:00:00Z".parse::<Timestamp>(), Err(TimeError::OutOfRange));
         assert_eq!(Timestamp::from_seconds(i64::MAX), Err(TimeError::OutOfRange));
         assert_eq!(Timestamp::EPOCH.after(Duration::from_secs(u64::MAX)), Err(TimeError::OutOfRange));
@@ -199,6 +207,7 @@ mod tests {
             "2021-01-01T00:00:00",
             "-001-01-01T00:00:00Z",
             "2021-01-01T00:00:00.Z",
+            "2021-03-28T02:30:00+02:00",
             "",
         ] {
             assert!(matches!(bad.parse::<Timestamp>(), Err(TimeError::Malformed { .. })), "{bad}");
