@@ -68,7 +68,7 @@ impl Drop for Database {
 
 /// Killed in the middle and run again, it comes to what it comes to on the other backends; run once more, it changes nothing.
 ///
-/// Where the file is not beside the repository, it does nothing.
+/// Where the file is not beside the repository, it says that it tests nothing. The whole year is for hand and a release build, some minutes of it: `storefront replay FILE --store postgres://… --json` gives the totals of `--store memory:`.
 #[test]
 fn the_first_rows_of_the_year_come_to_the_same_as_on_the_other_backends() {
     let Some(file) = path() else { return };
