@@ -5,17 +5,18 @@ use std::{
     task::{Context, Waker},
 };
 
-use txn_change::{Change, Expect, Format, Refusal, Stored};
+use txn_change::{Body, Change, Event, Expect, Format, Refusal, Stored, Timestamp};
 
 use super::{
     Drops, Failure, Harness, Scenario,
     check::{Checked, equal, holds, some},
     executor, named,
+    purge::{proves, purge},
     sample::{add, body, change, event, kind, note, stock, tally},
     subject::Subject,
 };
 use crate::{
-    admin::Erase,
+    admin::{Erase, Purge},
     follow::{Consumer, Follow},
     query::{Query, Range},
     scope::Scope,
@@ -25,11 +26,13 @@ use crate::{
 pub(super) const ALL: &[Scenario] = named![Nothing:
     a_dropped_commit_is_whole_or_nothing,
     a_dropped_erasing_is_whole_or_nothing,
+    a_dropped_purge_lets_go_of_what_it_may_and_is_gone_on_with,
     a_dropped_settling_is_settled_by_the_next,
     a_dropped_reading_leaves_nothing_locked,
     a_dropped_export_leaves_nothing_locked_and_skips_no_row,
     a_dropped_follower_misses_nothing,
     a_dropped_consumer_keeps_its_place_and_its_name,
+    a_consumer_that_is_dropped_while_it_retires_holds_back_or_does_not,
 ];
 
 pub(super) const DURABLE: &[Scenario] = named![Durability:
@@ -138,6 +141,54 @@ async fn a_dropped_erasing_is_whole_or_nothing(harness: &Harness) -> Checked {
     Ok(())
 }
 
+/// Case F38. What is left of the log is its end, nothing is missing in it, and no id is executed again.
+async fn a_dropped_purge_lets_go_of_what_it_may_and_is_gone_on_with(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    for what in [Purge::Events, Purge::Answers] {
+        let (mut drops, mut written) = (Drops::new(), Vec::new());
+        let passing = |name: &str| {
+            let event = Event::new(Body::raw("seen", 1, name.as_bytes().to_vec()));
+            let counted = change(name)?.add(add(&tally("t")?, [1, 0, 0, 0], Some(stock())));
+            Ok::<_, Failure>(counted.append(event).answer(body(name)))
+        };
+        let mut let_go = 0u64;
+        while !drops.is_over() {
+            for nth in 0..2 {
+                let name = format!("{what:?}-{}-{nth}", drops.calls());
+                done_at_once(&subject, passing(&name)?).await?;
+                written.push(name);
+            }
+            subject.settled().await?;
+            drops.call(subject.store.purge(what, Timestamp::MAX, 1)).await.transpose()?;
+            let purging = subject.store.purge(what, Timestamp::MAX, 1);
+            let purged = executor::within(AT_ONCE, "purging after a dropped purge", purging).await??;
+            holds("a purge takes no more than it is told", purged.rows <= 1)?;
+            let_go = let_go.saturating_add(purged.rows);
+            if what == Purge::Events {
+                let tail = subject.settled().await?.tail;
+                let left: Vec<Vec<u8>> = subject.log_after(tail, 7).await?;
+                let expected = written.iter().skip(written.len().saturating_sub(left.len()));
+                equal(
+                    "the log is the end of what was written",
+                    &left,
+                    &expected.map(|n| n.as_bytes().to_vec()).collect(),
+                )?;
+            }
+            for name in written.iter().rev().take(4) {
+                holds(format!("{name} is not executed again"), done_at_once(&subject, passing(name)?).await?)?;
+            }
+        }
+        holds(format!("{what:?}: something was let go of while calls were dropped"), let_go > 0)?;
+        purge(&subject, what, Timestamp::MAX, 100).await?;
+        equal("what is left to purge", &purge(&subject, what, Timestamp::MAX, 100).await?, &0)?;
+        for name in &written {
+            holds(format!("{name} is not executed again"), done_at_once(&subject, passing(name)?).await?)?;
+        }
+        proves(&subject).await?;
+    }
+    Ok(())
+}
+
 /// Case F38.
 async fn a_dropped_settling_is_settled_by_the_next(harness: &Harness) -> Checked {
     let subject = harness.fresh().await?;
@@ -172,6 +223,7 @@ async fn a_dropped_reading_leaves_nothing_locked(harness: &Harness) -> Checked {
     let (key, counter) = (note("c-0/a")?, tally("t")?);
     let mut written = 0usize;
     subject.done(whole("c-0")?).await?;
+    let store = subject.store.clone();
     macro_rules! dropped {
         ($($call:expr),+ $(,)?) => {$(
             let mut drops = Drops::new();
@@ -193,6 +245,7 @@ async fn a_dropped_reading_leaves_nothing_locked(harness: &Harness) -> Checked {
         scope.record(key.clone()),
         scope.counter(counter.clone()),
         scope.find(&query, None, 1),
+        Consumer::list(&*store),
     ];
     let written = written.saturating_add(1);
     equal("events", &subject.log(7).await?.len(), &written)?;
@@ -304,6 +357,26 @@ async fn a_dropped_consumer_keeps_its_place_and_its_name(harness: &Harness) -> C
         equal("where it stands", &consumer.acknowledged(), &last)?;
     }
     Ok(())
+}
+
+/// Case F38. Dropped while it gives its name up, it has done so or not, and the next goes on either way.
+async fn a_consumer_that_is_dropped_while_it_retires_holds_back_or_does_not(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    let open = || Consumer::open(subject.store.clone(), "c");
+    let (store, mut drops) = (subject.store.clone(), Drops::new());
+    let mut ended = 0u32;
+    while !drops.is_over() {
+        let retired = drops.call(open().await?.retire()).await.transpose()?;
+        if retired.is_some() {
+            ended = ended.saturating_add(1);
+            equal("consumers after one has retired", &Consumer::list(&*store).await?.len(), &0)?;
+        }
+        let next = executor::within(AT_ONCE, "opening after a dropped retirement", open()).await??;
+        equal("consumers", &Consumer::list(&*store).await?, &vec![("c".to_owned(), next.acknowledged())])?;
+        executor::within(AT_ONCE, "retiring after a dropped retirement", next.retire()).await??;
+        equal("consumers after all have retired", &Consumer::list(&*store).await?.len(), &0)?;
+    }
+    holds("it is also seen to its end", ended > 0)
 }
 
 fn scope(subject: &Subject) -> Scope {

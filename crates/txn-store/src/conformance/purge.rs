@@ -35,7 +35,7 @@ pub(super) const ALL: &[Scenario] = named![Nothing:
 pub(super) const DURABLE: &[Scenario] = named![Durability: a_purged_log_goes_on_when_the_store_is_opened_again];
 
 /// Purges until it is complete; says how many rows went.
-async fn purge(subject: &Subject, what: Purge, before: Timestamp, max: usize) -> Checked<u64> {
+pub(super) async fn purge(subject: &Subject, what: Purge, before: Timestamp, max: usize) -> Checked<u64> {
     let mut rows = 0u64;
     loop {
         let purged = subject.store.purge(what, before, max).await?;
@@ -47,7 +47,7 @@ async fn purge(subject: &Subject, what: Purge, before: Timestamp, max: usize) ->
 }
 
 /// Every change proves what is left of it.
-async fn proves(subject: &Subject) -> Checked {
+pub(super) async fn proves(subject: &Subject) -> Checked {
     for row in subject.contents(7).await?.commits {
         if let Row::Commit { id, stored, entries, events, .. } = row {
             let events: Vec<Event> = events.into_iter().map(|recorded| recorded.event).collect();

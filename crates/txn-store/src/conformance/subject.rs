@@ -146,6 +146,19 @@ impl Subject {
         }
     }
 
+    /// What the events after this position say.
+    pub(super) async fn log_after(&self, mut after: Position, limit: usize) -> Checked<Vec<Vec<u8>>> {
+        let mut said = Vec::new();
+        loop {
+            let page = self.store.read(after, limit).await?;
+            match page.items.last() {
+                Some(last) => after = last.position,
+                None => return Ok(said),
+            }
+            said.extend(page.items.iter().map(|item| item.recorded.event.body.bytes().to_vec()));
+        }
+    }
+
     /// How the store is, once everything is chained: a backend may chain a moment after it has answered.
     pub(super) async fn settled(&self) -> Checked<Health> {
         let chained = async {

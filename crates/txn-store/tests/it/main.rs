@@ -17,6 +17,7 @@ mod cases;
 mod commit_in;
 #[cfg(all(feature = "memory", feature = "conformance"))]
 mod conformance;
+mod dropped;
 #[cfg(all(feature = "faults", unix))]
 mod faults;
 #[cfg(feature = "memory")]
