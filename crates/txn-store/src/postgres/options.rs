@@ -88,7 +88,9 @@ impl Options {
         self
     }
 
-    /// How long the server may take for one answer; 10 seconds when nothing is said. After that its session is given up, and what was asked is an error, or unknown when it was a COMMIT.
+    /// How long the server may take for one answer; 10 seconds when nothing is said. After that its session is given up, and what was asked is an error, or unknown when it was a COMMIT. The server
+    /// itself ends a statement after three quarters of it, and a wait for a lock after half; with less than two of its `deadlock_timeout`, a second unless an operator says otherwise, hosts that lock the store's rows in each other's
+    /// way are in its way for longer, since the server looks for deadlocks of those only who wait so long.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.waits.answer_max = deadline.max(Duration::from_millis(1));
@@ -106,7 +108,7 @@ impl Options {
     /// Opens the store, making its schema when there is none, and bringing an older one up to date. Its tasks run on the runtime that this is called from.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] outside of a tokio runtime, for a name that cannot name a schema, for a schema of another program or one that must exist and does not, and for a login that is refused; [`ErrorKind::Newer`] when a newer
+    /// [`ErrorKind::Invalid`] outside of a tokio runtime, for a server before PostgreSQL 14, for a name that cannot name a schema, for a schema of another program or one that must exist and does not, and for a login that is refused; [`ErrorKind::Newer`] when a newer
     /// build has written it; [`ErrorKind::Unavailable`] when the server cannot be reached.
     pub async fn open(self) -> Result<Postgres, Error> {
         Postgres::start(self).await

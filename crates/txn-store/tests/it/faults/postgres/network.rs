@@ -30,6 +30,15 @@ const CALL_MAX: Duration = DEADLINE.saturating_mul(3);
 /// A commit may first have to wait for a group whose COMMIT was lost: an answer, and then what became of it, which is asked for until the deadline has passed and takes two answers more.
 const COMMIT_MAX: Duration = DEADLINE.saturating_mul(4 + 3);
 
+/// Ends a workload with the test, also when that fails: else it would be waited for without end.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 fn commit(store: &dyn StoreAdmin, id: &str) -> Result<Outcome, txn_store::Error> {
     let change = Change::new(ChangeId::new(id).unwrap(), Fingerprint::of_bytes("network", id.as_bytes()));
     block_on(store.commit(vec![Commit { tenant: Workload::tenant(), change }])).pop().unwrap()
@@ -82,6 +91,7 @@ fn when_packets_vanish_calls_end_and_when_they_flow_again_all_is_done() {
         let is_over = AtomicBool::new(false);
         let ran = thread::scope(|scope| {
             let running = scope.spawn(|| scene.run(&store, &|_| is_over.load(Ordering::SeqCst)));
+            let over = Over(&is_over);
             let before = scene.side.read().unwrap().done();
             wait_for("some changes", || scene.side.read().unwrap().done() > before + 10);
             proxy.hold();
@@ -103,7 +113,7 @@ fn when_packets_vanish_calls_end_and_when_they_flow_again_all_is_done() {
             assert!(asked.elapsed() < CALL_MAX, "an opening ends: {:?}", asked.elapsed());
             hits += 3;
             proxy.flow();
-            is_over.store(true, Ordering::SeqCst);
+            drop(over);
             running.join().unwrap()
         });
         assert_eq!(ran.given_up, 0, "{ran:?}");
@@ -203,6 +213,7 @@ fn links_that_are_cut_and_restored_at_random_drain_in_the_end() {
         let (scene, links, is_over) = (&scene, &links, &is_over);
         let running =
             links.each_ref().map(|(_, store)| scope.spawn(|| scene.run(store, &|_| is_over.load(Ordering::SeqCst))));
+        let over = Over(is_over);
         for round in 0..rounds(8) {
             let before = scene.side.read().unwrap().done();
             wait_for("some changes", || scene.side.read().unwrap().done() > before + 5);
@@ -223,7 +234,7 @@ fn links_that_are_cut_and_restored_at_random_drain_in_the_end() {
             // Restored in the other order than they were cut.
             links.iter().rev().for_each(|(proxy, _)| proxy.flow());
         }
-        is_over.store(true, Ordering::SeqCst);
+        drop(over);
         for running in running {
             assert_eq!(running.join().unwrap().given_up, 0);
         }
