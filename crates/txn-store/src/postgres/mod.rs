@@ -263,7 +263,17 @@ impl Postgres {
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         self.shared.questions.push(question(reply), weight)?;
-        answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the reader ended")))
+        let answer_max = self.shared.waits.answer_max;
+        let answer = {
+            // The caller may be on any executor; the timer is the store's.
+            let _entered = self.shared.runtime.enter();
+            tokio::time::timeout(answer_max, answer)
+        };
+        match answer.await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the reader ended"))),
+            // What still stands in the queue is not asked any more.
+            Err(_) => Err(Error::new(ErrorKind::Unavailable, format!("no answer within {answer_max:?}"))),
+        }
     }
 
     /// Does something on a session and in a task of its own, which ends with the call: one that is dropped leaves no transaction behind.

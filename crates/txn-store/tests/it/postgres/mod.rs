@@ -1,6 +1,8 @@
 //! The `postgres` backend on a real server, whose URL is in `TXN_POSTGRES_URL`: `cargo xtask test` starts one.
 
 mod belt;
+#[cfg(feature = "faults")]
+mod bounds;
 mod calls;
 mod chain;
 mod conformance;

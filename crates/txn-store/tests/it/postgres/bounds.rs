@@ -1,0 +1,63 @@
+//! How long a call waits, and for whom: not for others beyond its own deadline, and not for pages when it only wants a snapshot.
+
+use std::{
+    net::ToSocketAddrs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{runtime, task::JoinSet};
+use txn_change::{Kind, Tenant};
+use txn_store::{ErrorKind, Query, Range, Store, faults::Proxy, postgres::Postgres};
+
+use super::{
+    sample::{body, change, done, note},
+    server,
+};
+
+fn alone(test: impl Future<Output = ()>) {
+    runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+fn notes() -> Query {
+    Query::Records(Range::kind(Kind::new("note").unwrap()))
+}
+
+/// Each question that a server did not answer once had its deadline to itself, one after another: of sixty pages asked for together, over two readers, the last was given up after thirty deadlines. Each is given up at its own
+/// deadline, wherever it stands, and when the server answers again nothing of it is left in the way.
+#[test]
+fn of_sixty_pages_asked_of_a_server_that_hangs_none_waits_longer_than_its_deadline() {
+    alone(async {
+        let url = server::url();
+        let (head, tail) = url.split_once('@').unwrap();
+        let (place, database) = tail.split_once('/').unwrap();
+        let proxy = Proxy::to(place.to_socket_addrs().unwrap().next().unwrap()).unwrap();
+        let through = format!("{head}@{}/{database}", proxy.address());
+        let deadline = Duration::from_millis(500);
+        let options =
+            Postgres::options(&through).unwrap().schema(&server::fresh_schema()).readers(2).deadline(deadline);
+        let store = Arc::new(options.open().await.unwrap());
+        done(&store, vec![change("first").insert(note(1), body(), vec![])]).await;
+        proxy.hold();
+        let begun = Instant::now();
+        let mut pages = JoinSet::new();
+        for _ in 0..60 {
+            let store = Arc::clone(&store);
+            pages.spawn(async move {
+                let error = store.find(&Tenant::default(), &notes(), None, 1).await.unwrap_err();
+                (error.kind(), begun.elapsed())
+            });
+        }
+        for (kind, took) in pages.join_all().await {
+            // A tenth of what the last one took, for a machine that is busy.
+            assert!(
+                kind == ErrorKind::Unavailable && took >= deadline && took < deadline * 6,
+                "{kind:?} after {took:?}"
+            );
+        }
+        proxy.flow();
+        while store.find(&Tenant::default(), &notes(), None, 1).await.is_err() {
+            assert!(begun.elapsed() < deadline * 12, "the readers still ask for those who have gone");
+        }
+    });
+}
