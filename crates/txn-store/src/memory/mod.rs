@@ -125,7 +125,8 @@ impl Store for Memory {
     }
 
     async fn watch(&self, after: Position) -> Result<Position, Error> {
-        Ok(self.head.past(after).await)
+        // It ends with the value, and a call borrows that.
+        self.head.past(after).await.ok_or_else(|| Error::new(ErrorKind::Closed, "the store is closed"))
     }
 }
 

@@ -161,7 +161,7 @@ impl Shared {
         self.put_off.close(why);
         self.questions.close(why);
         self.sequencer.close();
-        self.head.end();
+        self.head.close();
     }
 }
 
@@ -367,9 +367,9 @@ impl Store for Postgres {
     }
 
     async fn watch(&self, after: Position) -> Result<Position, Error> {
-        let head = self.shared.head.past_unless_ended(after).await;
-        let ended = || Error::new(ErrorKind::Closed, "the store is closed");
-        head.ok_or_else(|| self.shared.jobs.closed().unwrap_or_else(ended))
+        let closed =
+            || self.shared.jobs.closed().unwrap_or_else(|| Error::new(ErrorKind::Closed, "the store is closed"));
+        self.shared.head.past(after).await.ok_or_else(closed)
     }
 }
 

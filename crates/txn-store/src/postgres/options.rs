@@ -88,7 +88,8 @@ impl Options {
         self
     }
 
-    /// How long the server may take for one answer; 10 seconds when nothing is said. After that its session is given up, and what was asked is an error, or unknown when it was a COMMIT. The server
+    /// How long a read waits for its answer, and how long the server may take for one step of a commit; 10 seconds when nothing is said. A read is [`ErrorKind::Unavailable`] then, also when it only stood in
+    /// the queue. A commit gives its session up, and what was asked is an error, or unknown when it was a COMMIT. The server
     /// itself ends a statement after three quarters of it, and a wait for a lock after half; with less than two of its `deadlock_timeout`, a second unless an operator says otherwise, hosts that lock the store's rows in each other's
     /// way are in its way for longer, since the server looks for deadlocks of those only who wait so long.
     #[must_use]

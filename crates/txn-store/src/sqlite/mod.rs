@@ -296,9 +296,8 @@ impl Store for Sqlite {
     }
 
     async fn watch(&self, after: Position) -> Result<Position, Error> {
-        let head = self.shared.head.past_unless_ended(after).await;
-        let ended = || Error::new(ErrorKind::Closed, "the writer ended");
-        head.ok_or_else(|| self.shared.jobs.closed().unwrap_or_else(ended))
+        let closed = || self.shared.jobs.closed().unwrap_or_else(|| Error::new(ErrorKind::Closed, "the writer ended"));
+        self.shared.head.past(after).await.ok_or_else(closed)
     }
 }
 

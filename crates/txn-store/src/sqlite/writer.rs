@@ -405,7 +405,7 @@ impl Drop for End<'_> {
         let mut left = VecDeque::new();
         self.0.jobs.take(&mut left, usize::MAX, false);
         left.into_iter().for_each(|waiting: Waiting| waiting.answer(Err(broken())));
-        self.0.head.end();
+        self.0.head.close();
     }
 }
 
