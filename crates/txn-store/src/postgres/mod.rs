@@ -79,7 +79,7 @@ use connect::{Waits, while_wanted};
 use load::Patience;
 use names::Hosts;
 pub use options::Options;
-use reader::Question;
+use reader::{Get, Question};
 use schema::Schema;
 
 /// A store in one schema of a PostgreSQL database. See the [module](self) for what it promises.
@@ -118,6 +118,7 @@ struct Shared {
     /// What the hasty committers share, and what the patient one has.
     hasty: Lanes,
     patiently: Lanes,
+    gets: Queue<Get>,
     questions: Queue<Question>,
     sequencer: sequencer::Signal,
     /// Leave to open a session for an erasing, or for numbers.
@@ -159,6 +160,7 @@ impl Shared {
     fn close(&self, why: &'static str) {
         self.jobs.close(why);
         self.put_off.close(why);
+        self.gets.close(why);
         self.questions.close(why);
         self.sequencer.close();
         self.head.close();
@@ -236,7 +238,8 @@ impl Postgres {
             put_off: Queue::new("changes", usize::MAX),
             hasty: Lanes::new(LANES),
             patiently: Lanes::new(1),
-            questions: Queue::new("asks and pages", options.limits.queue_max),
+            gets: Queue::new("asks", options.limits.queue_max),
+            questions: Queue::new("pages", options.limits.queue_max),
             sequencer: sequencer::Signal::default(),
             errands: Semaphore::new(ERRANDS_MAX as usize),
         });
@@ -256,13 +259,15 @@ impl Postgres {
         Ok(Self { shared, tasks })
     }
 
-    async fn ask<T>(
+    /// Puts a question to the readers, and waits for the answer no longer than the deadline.
+    async fn ask<J, T>(
         &self,
+        queue: &Queue<J>,
         weight: usize,
-        question: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Question,
+        question: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> J,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        self.shared.questions.push(question(reply), weight)?;
+        queue.push(question(reply), weight)?;
         let answer_max = self.shared.waits.answer_max;
         let answer = {
             // The caller may be on any executor; the timer is the store's.
@@ -343,7 +348,7 @@ impl Store for Postgres {
             if asks.is_empty() {
                 return Ok(Vec::new());
             }
-            self.ask(count, |reply| Question::Get { asks, reply }).await
+            self.ask(&self.shared.gets, count, |reply| Get { asks, reply }).await
         };
         OBSERVE.get(count, call).await
     }
@@ -353,7 +358,7 @@ impl Store for Postgres {
             self.shared.limits.check_page(limit)?;
             let after = after.map(|cursor| cursor.open(tenant, query)).transpose()?;
             let (tenant, query) = (tenant.clone(), query.clone());
-            self.ask(1, |reply| Question::Find { tenant, query, after, limit, reply }).await
+            self.ask(&self.shared.questions, 1, |reply| Question::Find { tenant, query, after, limit, reply }).await
         };
         OBSERVE.find(limit, call).await
     }
@@ -361,7 +366,7 @@ impl Store for Postgres {
     async fn read(&self, after: Position, limit: usize) -> Result<LogPage, Error> {
         let call = async {
             self.shared.limits.check_page(limit)?;
-            self.ask(1, |reply| Question::Read { after, limit, reply }).await
+            self.ask(&self.shared.questions, 1, |reply| Question::Read { after, limit, reply }).await
         };
         OBSERVE.read(limit, call).await
     }
@@ -383,7 +388,7 @@ impl StoreAdmin for Postgres {
         if let Some(closed) = self.shared.jobs.closed() {
             return Err(closed);
         }
-        let health = self.ask(1, |reply| Question::Health { reply }).await?;
+        let health = self.ask(&self.shared.questions, 1, |reply| Question::Health { reply }).await?;
         let queued = self.shared.jobs.waiting().saturating_add(self.shared.put_off.waiting());
         Ok(Health { queued, ..health })
     }

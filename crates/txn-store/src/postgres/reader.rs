@@ -1,6 +1,11 @@
-//! The tasks that read: each takes what waits, and asks for all snapshots in one statement.
+//! The tasks that read: each takes all snapshots that wait and asks for them in one statement, then one page, and so in turn. A decision waits for a snapshot; so it stands behind one page of each reader at most.
 
-use std::{collections::VecDeque, future::poll_fn, sync::Arc};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use futures_channel::oneshot;
 use txn_change::Tenant;
@@ -19,21 +24,17 @@ use crate::{
 
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
-/// What a reader is asked.
+/// Snapshots that a reader is asked for.
+pub(super) struct Get {
+    pub(super) asks: Vec<Ask>,
+    pub(super) reply: Reply<Vec<Snapshot>>,
+}
+
+/// What else a reader is asked.
 pub(super) enum Question {
-    Get { asks: Vec<Ask>, reply: Reply<Vec<Snapshot>> },
     Find { tenant: Tenant, query: Query, after: Option<Vec<u8>>, limit: usize, reply: Reply<Page> },
     Read { after: Position, limit: usize, reply: Reply<LogPage> },
     Health { reply: Reply<Health> },
-}
-
-impl Question {
-    fn weight(&self) -> usize {
-        match self {
-            Self::Get { asks, .. } => asks.len(),
-            _ => 1,
-        }
-    }
 }
 
 /// Why a question was not answered.
@@ -56,8 +57,8 @@ impl From<Error> for Unread {
     }
 }
 
-/// Questions that are taken at once, at most.
-const GATHERED_MAX: usize = 64;
+/// Calls for snapshots that are taken at once, at most.
+const GETS_MAX: usize = 64;
 
 /// Asks the server; once more, on another session, when an old one has ended. Reading twice does no harm.
 macro_rules! asked {
@@ -94,12 +95,35 @@ macro_rules! asked {
 pub(super) async fn run(shared: Arc<Shared>) {
     let _end = End(&shared);
     let mut reader = Reader { shared: &shared, session: None };
-    let mut questions = VecDeque::new();
-    while poll_fn(|context| shared.questions.poll_take(context, &mut questions, GATHERED_MAX)).await {
-        let weight = questions.iter().fold(0usize, |sum, question| sum.saturating_add(question.weight()));
-        shared.questions.done(weight);
-        reader.serve(&mut questions).await;
+    let (mut gets, mut question) = (VecDeque::new(), VecDeque::new());
+    while poll_fn(|context| poll_take(&shared, context, &mut gets, &mut question)).await {
+        if !gets.is_empty() {
+            let weight = gets.iter().fold(0usize, |sum, get: &Get| sum.saturating_add(get.asks.len()));
+            shared.gets.done(weight);
+            reader.get(gets.drain(..).filter(|get| !get.reply.is_canceled()).collect()).await;
+        }
+        if let Some(question) = question.pop_front() {
+            shared.questions.done(1);
+            reader.serve(question).await;
+        }
     }
+}
+
+/// Takes what waits for snapshots, and one other question. False when both queues are closed and empty.
+fn poll_take(
+    shared: &Shared,
+    context: &mut Context<'_>,
+    gets: &mut VecDeque<Get>,
+    question: &mut VecDeque<Question>,
+) -> Poll<bool> {
+    let taken = [shared.gets.poll_take(context, gets, GETS_MAX), shared.questions.poll_take(context, question, 1)];
+    if taken.contains(&Poll::Ready(true)) {
+        // What comes now is for one that sleeps.
+        shared.gets.forget(context.waker());
+        shared.questions.forget(context.waker());
+        return Poll::Ready(true);
+    }
+    if taken.contains(&Poll::Pending) { Poll::Pending } else { Poll::Ready(false) }
 }
 
 /// The end of a reader, with its runtime or by a panic: better closed than never answered.
@@ -108,8 +132,9 @@ struct End<'a>(&'a Shared);
 impl Drop for End<'_> {
     fn drop(&mut self) {
         self.0.questions.close("a reader ended; open the store again");
-        let mut left = VecDeque::new();
-        self.0.questions.take(&mut left, usize::MAX, false);
+        self.0.gets.close("a reader ended; open the store again");
+        self.0.questions.take(&mut VecDeque::new(), usize::MAX, false);
+        self.0.gets.take(&mut VecDeque::new(), usize::MAX, false);
     }
 }
 
@@ -119,46 +144,45 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn serve(&mut self, questions: &mut VecDeque<Question>) {
+    /// In each, nobody may be waiting any more.
+    async fn serve(&mut self, question: Question) {
         let shared = self.shared;
-        let mut gets: Vec<(Vec<Ask>, Reply<Vec<Snapshot>>)> = Vec::new();
-        while let Some(question) = questions.pop_front() {
-            // In each, nobody may be waiting any more.
-            match question {
-                Question::Get { reply, .. } if reply.is_canceled() => {}
-                Question::Get { asks, reply } => gets.push((asks, reply)),
-                Question::Find { tenant, query, after, limit, reply } if !reply.is_canceled() => {
-                    let after = after.as_deref();
-                    drop(reply.send(asked!(self, session, find::page(session, shared, &tenant, &query, after, limit))));
-                }
-                Question::Read { after, limit, reply } if !reply.is_canceled() => {
-                    drop(reply.send(asked!(self, session, log::read(session, shared, after, limit))));
-                }
-                Question::Health { reply } if !reply.is_canceled() => {
-                    drop(reply.send(asked!(self, session, log::health(&mut session.connection, shared))));
-                }
-                Question::Find { .. } | Question::Read { .. } | Question::Health { .. } => {}
+        match question {
+            Question::Find { tenant, query, after, limit, reply } if !reply.is_canceled() => {
+                let after = after.as_deref();
+                drop(reply.send(asked!(self, session, find::page(session, shared, &tenant, &query, after, limit))));
             }
+            Question::Read { after, limit, reply } if !reply.is_canceled() => {
+                drop(reply.send(asked!(self, session, log::read(session, shared, after, limit))));
+            }
+            Question::Health { reply } if !reply.is_canceled() => {
+                drop(reply.send(asked!(self, session, log::health(&mut session.connection, shared))));
+            }
+            Question::Find { .. } | Question::Read { .. } | Question::Health { .. } => {}
         }
+    }
+
+    async fn get(&mut self, gets: Vec<Get>) {
         if gets.is_empty() {
             return;
         }
-        let all: Vec<&Ask> = gets.iter().flat_map(|(asks, _)| asks).collect();
+        let shared = self.shared;
+        let all: Vec<&Ask> = gets.iter().flat_map(|get| &get.asks).collect();
         match asked!(self, session, get::snapshots(session, shared, &all)) {
             Ok(snapshots) => {
                 let mut snapshots = snapshots.into_iter();
-                for (asks, reply) in gets {
+                for Get { asks, reply } in gets {
                     drop(reply.send(Ok(snapshots.by_ref().take(asks.len()).collect())));
                 }
             }
             // One row that cannot be read must not stop the others.
             Err(error) if error.kind() == ErrorKind::Corrupt && gets.len() > 1 => {
-                for (asks, reply) in gets {
+                for Get { asks, reply } in gets {
                     let asks: Vec<&Ask> = asks.iter().collect();
                     drop(reply.send(asked!(self, session, get::snapshots(session, shared, &asks))));
                 }
             }
-            Err(error) => gets.into_iter().for_each(|(_, reply)| drop(reply.send(Err(error.again())))),
+            Err(error) => gets.into_iter().for_each(|get| drop(get.reply.send(Err(error.again())))),
         }
     }
 

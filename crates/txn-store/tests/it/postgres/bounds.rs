@@ -2,13 +2,16 @@
 
 use std::{
     net::ToSocketAddrs,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use tokio::{runtime, task::JoinSet};
 use txn_change::{Kind, Tenant};
-use txn_store::{ErrorKind, Query, Range, Store, faults::Proxy, postgres::Postgres};
+use txn_store::{Ask, ErrorKind, Query, Range, Store, faults::Proxy, postgres::Postgres};
 
 use super::{
     sample::{body, change, done, note},
@@ -59,5 +62,37 @@ fn of_sixty_pages_asked_of_a_server_that_hangs_none_waits_longer_than_its_deadli
         while store.find(&Tenant::default(), &notes(), None, 1).await.is_err() {
             assert!(begun.elapsed() < deadline * 12, "the readers still ask for those who have gone");
         }
+    });
+}
+
+/// A reader once served what it had taken in turn, and snapshots last: whoever had something to decide waited for up to 64 pages that others looked at, and for all that stood before those.
+#[test]
+fn a_snapshot_stands_behind_no_more_than_the_page_that_is_being_read() {
+    alone(async {
+        let options = server::options(&server::fresh_schema()).readers(1);
+        let store = Arc::new(options.open().await.unwrap());
+        done(&store, vec![change("first").insert(note(1), body(), vec![])]).await;
+        let seen = Arc::new(AtomicUsize::new(0));
+        let mut pages = JoinSet::new();
+        for _ in 0..200 {
+            let (store, seen) = (Arc::clone(&store), Arc::clone(&seen));
+            pages.spawn(async move {
+                store.find(&Tenant::default(), &notes(), None, 10).await.unwrap();
+                seen.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        while seen.load(Ordering::SeqCst) < 3 {
+            tokio::task::yield_now().await;
+        }
+        // In the midst of them, several times.
+        for _ in 0..5 {
+            let before = seen.load(Ordering::SeqCst);
+            let told = store.get(vec![Ask::new(Tenant::default()).record(note(1))]).await.unwrap();
+            assert_eq!(told[0].records[0].as_ref().map(|record| record.version), Some(1));
+            let passed = seen.load(Ordering::SeqCst) - before;
+            assert!(passed <= 2, "{passed} pages came first");
+        }
+        assert!(seen.load(Ordering::SeqCst) < 200, "pages were waiting all the time");
+        drop(pages.join_all().await);
     });
 }
