@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc};
 
-use txn_change::{Change, ChangeId, Fingerprint, Key};
+use txn_change::Key;
 
 use crate::{
     error::{Error, ErrorKind},
@@ -187,25 +187,19 @@ impl Consumer {
         }
         // What stands there may be a write of ours whose answer was lost.
         let (cursor, _) = tail::load(&*self.follow.store, &self.key).await?;
-        match cursor.filter(|cursor| cursor.value.epoch == mark.epoch) {
-            Some(cursor) => self.cursor = cursor,
-            None => {
-                let context = format!("the cursor {} was taken over by another", self.name);
-                return Err(Error::new(ErrorKind::Locked, context));
-            }
-        }
+        let Some(cursor) = cursor.filter(|cursor| cursor.value.epoch == mark.epoch) else {
+            let context = format!("the cursor {} was taken over by another", self.name);
+            return Err(Error::new(ErrorKind::Locked, context));
+        };
+        tail::moved(&mut Some(self.cursor.version), cursor.version, "the cursor")?;
+        self.cursor = cursor;
         Ok(())
     }
 
     /// Writes the cursor over the version that is known, and the tail, if one is given, as it is; false when one of them stands elsewhere.
     async fn write(&mut self, mark: Mark, begins_at: Option<Seen<Tail>>) -> Result<bool, Error> {
         let Seen { version, .. } = self.cursor;
-        let id = ChangeId::new(format!("txn.cursor/{}/{version}", self.name)).expect("the name was checked");
-        let change = Change::new(id, Fingerprint::of("txn.cursor", &mark));
-        let mut change = self.cursor.put(change, self.key.clone(), &mark);
-        if let Some(tail) = begins_at {
-            change = tail.put(change, tail::tail_key(), &tail.value);
-        }
+        let change = tail::cursor_change(&self.name, version, mark, begins_at)?;
         let is_written = tail::commit(&*self.follow.store, change, "moving a cursor").await?;
         if is_written {
             self.cursor = Seen { value: mark, version: version.saturating_add(1) };
@@ -217,5 +211,75 @@ impl Consumer {
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Consumer").field("name", &self.name).field("cursor", &self.cursor.value).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "memory"))]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+    use pollster::block_on;
+    use txn_change::{Body, Change, ChangeId, Event, Fingerprint, Refusal, Tenant};
+
+    use super::*;
+    use crate::{
+        cursor::Cursor,
+        memory::Memory,
+        query::{Page, Query},
+        store::{Ask, Commit, LogPage, Outcome, Snapshot},
+    };
+
+    /// A store in which ids of cursors are another's, but for the first.
+    #[derive(Default)]
+    struct Taken(Memory, AtomicU32);
+
+    #[async_trait]
+    impl Store for Taken {
+        async fn commit(&self, batch: Vec<Commit>) -> Vec<Result<Outcome, Error>> {
+            match batch.first().map(|commit| commit.change.id.clone()) {
+                Some(id) if id.starts_with("txn.cursor/") && self.1.fetch_add(1, Ordering::SeqCst) > 0 => {
+                    assert!(self.1.load(Ordering::SeqCst) < 10, "tried without end");
+                    vec![Ok(Outcome::Refused(Refusal::KeyReused { id }))]
+                }
+                _ => self.0.commit(batch).await,
+            }
+        }
+
+        async fn get(&self, asks: Vec<Ask>) -> Result<Vec<Snapshot>, Error> {
+            self.0.get(asks).await
+        }
+
+        async fn find(
+            &self,
+            tenant: &Tenant,
+            query: &Query,
+            after: Option<&Cursor>,
+            limit: usize,
+        ) -> Result<Page, Error> {
+            self.0.find(tenant, query, after, limit).await
+        }
+
+        async fn read(&self, after: Position, limit: usize) -> Result<LogPage, Error> {
+            self.0.read(after, limit).await
+        }
+
+        async fn watch(&self, after: Position) -> Result<Position, Error> {
+            self.0.watch(after).await
+        }
+    }
+
+    /// Acknowledging once went round for ever, and never yielded, when the id of its next step had been used for something else.
+    #[test]
+    fn a_consumer_whose_next_id_is_taken_says_so() {
+        let store: Arc<dyn Store> = Arc::new(Taken::default());
+        let mut mailer = block_on(Consumer::open(Arc::clone(&store), "mailer")).unwrap();
+        let change = Change::new(ChangeId::new("note").unwrap(), Fingerprint::of("note", "hello"));
+        let change = change.append(Event::new(Body::raw("note", 1, b"{}".to_vec())));
+        block_on(store.commit(vec![Commit { tenant: Tenant::default(), change }]));
+        block_on(mailer.next()).unwrap();
+        let error = block_on(mailer.acknowledge()).unwrap_err();
+        assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains("the cursor"), "{error}");
+        assert_eq!(block_on(mailer.retire()).unwrap_err().kind(), ErrorKind::Corrupt);
     }
 }

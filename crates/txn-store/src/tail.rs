@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use txn_change::{Body, Change, ChangeId, Document, Expect, Fingerprint, Key, Kind, Record, Refusal, Segment, Tenant};
 #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
-use txn_change::{Event, Timestamp};
+use txn_change::{Event, Invalid, Put, Timestamp};
 
 use crate::{
     error::{Error, ErrorKind},
@@ -107,6 +107,59 @@ fn read<T: Document>(body: &Body) -> Result<T, Error> {
     body.read().map_err(|error| Error::new(ErrorKind::Corrupt, format!("a {}", T::TYPE)).because(error))
 }
 
+/// The change that puts the tail over what was seen.
+fn tail_change(seen: u64, further: &Tail) -> Change {
+    let id = ChangeId::new(format!("txn.tail/{seen}")).expect("a number is graphic");
+    let seen = Seen { value: *further, version: seen };
+    seen.put(Change::new(id, further.fingerprint()), tail_key(), further)
+}
+
+/// The change that puts the cursor of this name over the version that was seen, and the tail, if one is given, as it was.
+///
+/// # Errors
+/// As [`cursor_key`].
+pub(crate) fn cursor_change(name: &str, seen: u64, mark: Mark, tail: Option<Seen<Tail>>) -> Result<Change, Error> {
+    let key = cursor_key(name)?;
+    let id = ChangeId::new(format!("txn.cursor/{name}/{seen}")).expect("the name was checked");
+    let seen = Seen { value: mark, version: seen };
+    let change = seen.put(Change::new(id, Fingerprint::of("txn.cursor", &mark)), key, &mark);
+    Ok(tail.into_iter().fold(change, |change, tail| tail.put(change, tail_key(), &tail.value)))
+}
+
+/// Refuses a change under an id of txn's own that is not, to the byte, one that this module makes: with such an id in the way, no cursor would move and nothing be purged.
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+pub(crate) fn check_id(tenant: &Tenant, change: &Change) -> Result<(), Invalid> {
+    let is_own = change.id.split(['-', '.', '/']).next() == Some("txn");
+    if !is_own || (*tenant == Tenant::default() && made_here(change).as_ref() == Some(change)) {
+        return Ok(());
+    }
+    Err(Invalid::ReservedName { what: "change id", name: change.id.as_str().into() })
+}
+
+/// The change of ours that stands under this id and writes the same, if there is one.
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+fn made_here(change: &Change) -> Option<Change> {
+    fn written<T: Document>(put: &Put) -> Option<Seen<T>> {
+        let version = match put.expect {
+            Expect::Absent => 0,
+            Expect::Version(version) => version,
+        };
+        Some(Seen { value: put.body.as_ref()?.read().ok()?, version })
+    }
+    let (first, rest) = change.put.split_first()?;
+    if change.id.starts_with("txn.tail/") {
+        let Seen { value, version } = written::<Tail>(first)?;
+        return Some(tail_change(version, &value));
+    }
+    let (name, _) = change.id.strip_prefix("txn.cursor/")?.rsplit_once('/')?;
+    let Seen { value, version } = written::<Mark>(first)?;
+    let tail = match rest.first() {
+        Some(put) => Some(written::<Tail>(put)?),
+        None => None,
+    };
+    cursor_change(name, version, value, tail).ok()
+}
+
 /// The names of all consumers that hold the log back, and how far each has acknowledged it.
 pub(crate) async fn cursors(store: &dyn Store) -> Result<Vec<(String, Position)>, Error> {
     let (query, mut after, mut all) = (Query::Records(Range::kind(CURSOR_KIND)), None, Vec::new());
@@ -155,9 +208,7 @@ pub(crate) async fn free(store: &dyn Store, target: Position) -> Result<Position
             return Ok(known.min(target));
         }
         let further = Tail { position: wanted.0 };
-        let id = ChangeId::new(format!("txn.tail/{}", tail.version)).expect("a number is graphic");
-        let change = tail.put(Change::new(id, further.fingerprint()), tail_key(), &further);
-        if commit(store, change, "giving the log free").await? {
+        if commit(store, tail_change(tail.version, &further), "giving the log free").await? {
             return Ok(wanted);
         }
         moved(&mut tried, tail.version, "the tail of the log")?;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use txn_change::{Body, Event, Format, Kind, Tenant, Timestamp};
+use txn_change::{Body, Change, Event, Format, Kind, Refusal, Tenant, Timestamp};
 
 use super::{
     Harness, Scenario,
@@ -287,13 +287,23 @@ async fn a_host_cannot_take_the_ids_that_purging_needs(harness: &Harness) -> Che
         equal("settling it", &settled.map(|error| error.kind()), &Some(ErrorKind::Invalid))?;
         holds("committing it", matches!(scope.commit(change(id)?).await?, Outcome::Refused(_)))?;
     }
-    // Whoever goes round the scope all the same is told, and no call goes on for ever.
+    // Nor can whoever goes round the scope: one such id once ended purging for good, and had a consumer try without end.
+    let mut consumer = Consumer::open(subject.store.clone(), "c").await?;
     subject.done(change("c")?.append(event("e"))).await?;
-    let taken = Commit { tenant: Tenant::default(), change: change("txn.tail/0")? };
-    subject.store.commit(vec![taken]).await;
     subject.settled().await?;
-    let refused = subject.store.purge(Purge::Events, Timestamp::MAX, 10).await.err();
-    equal("purging then", &refused.map(|error| error.kind()), &Some(ErrorKind::Corrupt))
+    for tenant in [Tenant::default(), subject.tenant.clone()] {
+        for id in ["txn.tail/0", "txn.tail/1", "txn.cursor/c/1", "txn.cursor/c", "txn.x", "txn"] {
+            let not_done = Change::not_done(change(id)?.id);
+            for change in [change(id)?, change(id)?.insert(note(id)?, body("x"), vec![]), not_done] {
+                let outcomes = subject.store.commit(vec![Commit { tenant: tenant.clone(), change }]).await;
+                let is_refused = matches!(&outcomes[..], [Ok(Outcome::Refused(Refusal::Invalid(_)))]);
+                holds(format!("refused under {id}: {outcomes:?}"), is_refused)?;
+            }
+        }
+    }
+    consumer.next().await?;
+    consumer.acknowledge().await?;
+    equal("what is purged then", &purge(&subject, Purge::Events, Timestamp::MAX, 10).await?, &1)
 }
 
 async fn a_purge_of_nothing_or_too_much_at_once(harness: &Harness) -> Checked {

@@ -29,6 +29,7 @@ use crate::{
     limits::StoreLimits,
     observe::Observe,
     store::{Commit, Outcome},
+    tail::check_id,
 };
 
 /// What a change came to; `None` when its committer died with it in hand.
@@ -181,7 +182,7 @@ pub(crate) async fn commit_known(
     let mut results: Vec<Option<Result<Outcome, Error>>> = Vec::with_capacity(batch.len());
     let (mut well_formed, mut ids) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
     for commit in batch {
-        match commit.change.check(&limits.change) {
+        match commit.change.check(&limits.change).and_then(|()| check_id(&commit.tenant, &commit.change)) {
             Ok(()) => {
                 results.push(None);
                 ids.push(commit.change.id.clone());

@@ -22,7 +22,7 @@ use crate::{
     limits::StoreLimits,
     query::{Page, Query},
     store::{Ask, Commit, LogPage, Outcome, Position, Snapshot, Store},
-    tail::free,
+    tail::{check_id, free},
     watch::Head,
 };
 
@@ -89,7 +89,7 @@ impl Store for Memory {
         // Not a map over the batch: collecting in place would move each outcome within the larger room of its change.
         let mut outcomes = Vec::with_capacity(batch.len());
         for Commit { tenant, change } in batch {
-            outcomes.push(Ok(match change.check(&self.limits.change) {
+            outcomes.push(Ok(match change.check(&self.limits.change).and_then(|()| check_id(&tenant, &change)) {
                 Ok(()) => state.commit(&tenant, change, now),
                 Err(invalid) => Outcome::Refused(invalid.into()),
             }));
