@@ -1,6 +1,7 @@
 //! The services on both backends: repetition, concurrency, answers that were lost, callers that went away.
 
 mod away;
+mod dropped;
 
 use std::{
     future::Future,
