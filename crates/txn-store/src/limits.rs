@@ -15,14 +15,20 @@ use crate::{
 pub struct StoreLimits {
     /// What one change may hold.
     pub change: Limits,
-    /// Changes in one call of [`crate::Store::commit`], at most.
+    /// Changes in one call of [`crate::Store::commit`], at most, and never more than one tenant may have waiting; one more is [`crate::ErrorKind::Invalid`].
     pub batch_max: usize,
     /// Changes committed together, at most.
     pub group_max: usize,
     /// Bytes of bodies committed together, at most.
     pub group_bytes_max: usize,
     /// Changes waiting to be committed, at most; one more is [`crate::ErrorKind::Overloaded`].
+    ///
+    /// No tenant keeps the others out: the first three quarters are anybody's, and the last quarter (rounded down) is for tenants who have no more than a 32nd of all waiting. So one tenant never has more than three
+    /// quarters, and one who has little finds room as long as fewer than eight others have filled the last quarter. A call counts for the tenant of its first change, from its beginning to the answer of its last change.
     pub queue_max: usize,
+    /// Bytes of changes waiting to be committed, at most, by the same rule: what a change holds in bodies, and 256 for each of its rows. One more is [`crate::ErrorKind::Overloaded`]; a call of more than three quarters
+    /// is [`crate::ErrorKind::Invalid`].
+    pub queue_bytes_max: usize,
     /// How long a change may wait to be begun; one that waited longer is answered [`crate::ErrorKind::Overloaded`] and not executed.
     pub wait_max: Duration,
     /// Keys in one [`crate::Ask`], at most.
@@ -39,6 +45,7 @@ impl Default for StoreLimits {
             group_max: 1_024,
             group_bytes_max: 16 << 20,
             queue_max: 65_536,
+            queue_bytes_max: 256 << 20,
             wait_max: Duration::from_secs(30),
             ask_keys_max: 8_192,
             page_max: 1_000,
@@ -46,15 +53,23 @@ impl Default for StoreLimits {
     }
 }
 
+/// What one tenant may have of a limit that all share.
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+pub(crate) const fn share_max(max: usize) -> usize {
+    max.saturating_sub(max / 4)
+}
+
 #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
 impl StoreLimits {
     /// The results of a batch that is too long: each the same error. `None` when it is not.
     pub(crate) fn refuse_batch(&self, found: usize) -> Option<Vec<Result<Outcome, Error>>> {
+        // What can never wait must not be told to come again.
+        let max = self.batch_max.min(share_max(self.queue_max));
         let refusal = || {
-            let context = format!("a batch of {found} changes; at most {} are allowed", self.batch_max);
+            let context = format!("a batch of {found} changes; at most {max} are allowed");
             Err(Error::new(ErrorKind::Invalid, context))
         };
-        (found > self.batch_max).then(|| (0..found).map(|_| refusal()).collect())
+        (found > max).then(|| (0..found).map(|_| refusal()).collect())
     }
 
     pub(crate) fn check_asks(&self, asks: &[Ask]) -> Result<(), Error> {

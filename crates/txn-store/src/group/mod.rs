@@ -4,6 +4,7 @@
 mod lanes;
 mod lines;
 mod queue;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -67,6 +68,8 @@ struct CallState {
     left: usize,
     /// So many of its changes, the first ones, have been in the hands of a committer, or were answered.
     begun: usize,
+    /// What it has of the room for what waits, until all of it is answered or gone.
+    seat: Option<room::Seat>,
 }
 
 impl Waiting {
@@ -81,6 +84,8 @@ impl Waiting {
         }
         state.left = state.left.saturating_sub(1);
         if state.left == 0 {
+            // Before the caller hears of it, and comes with the next.
+            state.seat = None;
             state.reply();
         }
     }
@@ -205,6 +210,7 @@ pub(crate) async fn commit_known(
             reply: Some(reply),
             left: ids.len(),
             begun: 0,
+            seat: None,
         }),
     });
     let waiting = well_formed.into_iter().enumerate().map(|(at, commit)| {
@@ -223,7 +229,14 @@ pub(crate) async fn commit_known(
             call: Arc::clone(&call),
         }
     });
-    let answers: Vec<Answer> = match queue.push_all(waiting.collect()) {
+    let waiting: Vec<Waiting> = waiting.collect();
+    let bytes = waiting.iter().fold(0usize, |sum, waiting| sum.saturating_add(waiting.bytes));
+    let tenant = waiting.first().map(|waiting| waiting.commit.tenant.clone()).unwrap_or_default();
+    let admit = || {
+        call.state().seat = Some(queue.room().take(limits, &tenant, ids.len(), bytes)?);
+        Ok(())
+    };
+    let answers: Vec<Answer> = match queue.push_all(waiting, admit) {
         Err(error) => {
             call.state().left = 0;
             let answers = ids.iter().map(|_| Some(Err(error.again())));

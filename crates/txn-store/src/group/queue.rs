@@ -6,10 +6,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::Waker,
 };
 
+use super::room::Room;
 use crate::error::{Error, ErrorKind};
 
 /// Jobs with their weights (changes or asks). Full is an error at once; so is closed.
@@ -18,6 +19,8 @@ pub(crate) struct Queue<J> {
     ready: Condvar,
     what: &'static str,
     max: usize,
+    /// How much of it, and of what has been taken and not answered, is whose.
+    room: Arc<Room>,
 }
 
 struct State<J> {
@@ -33,7 +36,11 @@ struct State<J> {
 impl<J> Queue<J> {
     pub(crate) fn new(what: &'static str, max: usize) -> Self {
         let state = State { jobs: VecDeque::new(), waiting: 0, sleeping: 0, wakers: Vec::new(), closed: None };
-        Self { state: Mutex::new(state), ready: Condvar::new(), what, max }
+        Self { state: Mutex::new(state), ready: Condvar::new(), what, max, room: Arc::default() }
+    }
+
+    pub(crate) fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     fn state(&self) -> MutexGuard<'_, State<J>> {
@@ -43,13 +50,13 @@ impl<J> Queue<J> {
 
     /// Adds a job of that weight.
     pub(crate) fn push(&self, job: J, weight: usize) -> Result<(), Error> {
-        self.push_weighing(std::iter::once(job), weight)
+        self.push_weighing(std::iter::once(job), weight, || Ok(()))
     }
 
-    /// Adds jobs of weight 1, all or none.
-    pub(crate) fn push_all(&self, jobs: Vec<J>) -> Result<(), Error> {
+    /// Adds jobs of weight 1, all or none, and none when `admit` has something against it.
+    pub(crate) fn push_all(&self, jobs: Vec<J>, admit: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
         let weight = jobs.len();
-        self.push_weighing(jobs, weight)
+        self.push_weighing(jobs, weight, admit)
     }
 
     /// Adds jobs that were taken from another queue, of weight 1; gives back what does not fit within `max`, or all when it is closed.
@@ -68,7 +75,12 @@ impl<J> Queue<J> {
         left
     }
 
-    fn push_weighing(&self, jobs: impl IntoIterator<Item = J>, weight: usize) -> Result<(), Error> {
+    fn push_weighing(
+        &self,
+        jobs: impl IntoIterator<Item = J>,
+        weight: usize,
+        admit: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut state = self.state();
         if let Some(why) = state.closed {
             return Err(Error::new(ErrorKind::Closed, why));
@@ -79,6 +91,7 @@ impl<J> Queue<J> {
                 format!("{} {} are waiting, {weight} more asked; at most {} may", state.waiting, self.what, self.max);
             return Err(Error::new(ErrorKind::Overloaded, context));
         }
+        admit()?;
         state.waiting = waiting;
         state.jobs.extend(jobs);
         let wake = state.sleeping > 0;

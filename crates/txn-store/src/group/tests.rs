@@ -29,6 +29,7 @@ fn call_of(changes: &[(&str, &str)], body: usize) -> (Vec<Waiting>, Answers) {
         reply: Some(reply),
         left: changes.len(),
         begun: 0,
+        seat: None,
     };
     let call = Arc::new(Call { observe: Observe("test"), span: None, since: Instant::now(), state: Mutex::new(state) });
     let waiting = changes.iter().enumerate().map(|(at, (tenant, id))| {
@@ -316,4 +317,34 @@ fn what_may_not_be_taken_now_keeps_its_place_and_the_others_pass() {
     let is_even = |waiting: &mut Waiting| waiting.commit.change.id.as_bytes().last().is_some_and(|n| n % 2 == 0);
     assert_eq!(gather(is_even), ["a/2", "a/4"]);
     assert_eq!(gather(|_| true), ["b/5", "c/5", "a/3", "a/5"]);
+}
+
+/// A call as large as the queue from one tenant, and the next tenant was overloaded at once; a call that was larger still was told to come again, for ever.
+#[test]
+fn a_tenant_that_fills_its_share_makes_no_other_overloaded() {
+    let (queue, limits) = (Queue::new("changes", 100), StoreLimits { queue_max: 100, ..StoreLimits::default() });
+    let call = |tenant: &str, count: usize| {
+        let commit =
+            |number| Commit { tenant: Tenant::new(tenant).unwrap(), change: change(&format!("{tenant}/{number}"), 0) };
+        let batch = (0..count).map(commit).collect();
+        let mut call = Box::pin(commit_known(&queue, &limits, Observe("test"), None, batch, |_| {}));
+        match call.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+            std::task::Poll::Pending => Ok(call),
+            std::task::Poll::Ready(mut told) => Err(told.remove(0).unwrap_err().kind()),
+        }
+    };
+    assert_eq!(call("busy", 76).err(), Some(ErrorKind::Invalid), "it would never fit");
+    let busy = call("busy", 75).unwrap();
+    assert_eq!(call("busy", 1).err(), Some(ErrorKind::Overloaded));
+    let calm = call("calm", 3).unwrap();
+    assert_eq!(call("calm", 1).err(), Some(ErrorKind::Overloaded), "more than a 32nd");
+    let _late = call("late", 3).unwrap();
+    // Given up, they still stand in the queue, until they are taken and found to be wanted by nobody.
+    drop((busy, calm));
+    assert_eq!(call("busy", 1).err(), Some(ErrorKind::Overloaded));
+    let mut taken = std::collections::VecDeque::new();
+    assert!(queue.take(&mut taken, 78, true));
+    taken.clear();
+    queue.done(78);
+    drop(call("busy", 72).unwrap());
 }

@@ -36,6 +36,7 @@ const LIMITS: StoreLimits = StoreLimits {
     group_max: 3,
     group_bytes_max: 1 << 20,
     queue_max: 1_024,
+    queue_bytes_max: 256 << 20,
     wait_max: core::time::Duration::from_secs(30),
     ask_keys_max: 1_024,
     page_max: 1_000,

@@ -51,7 +51,7 @@ impl Hand {
         let call: Vec<(&str, &str)> = changes.iter().map(|change| ("a", change.id.as_str())).collect();
         let (mut waiting, answers) = call_of(&call, 0);
         waiting.iter_mut().zip(&changes).for_each(|(waiting, change)| waiting.commit.change = change.clone());
-        self.queue.push_all(waiting).unwrap();
+        self.queue.push_all(waiting, || Ok(())).unwrap();
         answers
     }
 
@@ -255,7 +255,7 @@ fn an_idle_lane_is_woken_while_the_other_is_busy() {
     let (mut both, _one) = call_of(&[("a", "one")], 0);
     let (other, _other) = call_of(&[("a", "other")], 0);
     both.extend(other);
-    hand.queue.push_all(both).unwrap();
+    hand.queue.push_all(both, || Ok(())).unwrap();
     let first = usize::from(hand.woken(1) == 1);
     assert_eq!(hand.woken(1 - first), 0);
     assert_eq!(hand.next(first), group(&["one"]));
