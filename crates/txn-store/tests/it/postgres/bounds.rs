@@ -26,16 +26,22 @@ fn notes() -> Query {
     Query::Records(Range::kind(Kind::new("note").unwrap()))
 }
 
+/// A way to the server, and the URL through it.
+fn through() -> (Proxy, String) {
+    let url = server::url();
+    let (head, tail) = url.split_once('@').unwrap();
+    let (place, database) = tail.split_once('/').unwrap();
+    let proxy = Proxy::to(place.to_socket_addrs().unwrap().next().unwrap()).unwrap();
+    let through = format!("{head}@{}/{database}", proxy.address());
+    (proxy, through)
+}
+
 /// Each question that a server did not answer once had its deadline to itself, one after another: of sixty pages asked for together, over two readers, the last was given up after thirty deadlines. Each is given up at its own
 /// deadline, wherever it stands, and when the server answers again nothing of it is left in the way.
 #[test]
 fn of_sixty_pages_asked_of_a_server_that_hangs_none_waits_longer_than_its_deadline() {
     alone(async {
-        let url = server::url();
-        let (head, tail) = url.split_once('@').unwrap();
-        let (place, database) = tail.split_once('/').unwrap();
-        let proxy = Proxy::to(place.to_socket_addrs().unwrap().next().unwrap()).unwrap();
-        let through = format!("{head}@{}/{database}", proxy.address());
+        let (proxy, through) = through();
         let deadline = Duration::from_millis(500);
         let options =
             Postgres::options(&through).unwrap().schema(&server::fresh_schema()).readers(2).deadline(deadline);
@@ -69,9 +75,12 @@ fn of_sixty_pages_asked_of_a_server_that_hangs_none_waits_longer_than_its_deadli
 #[test]
 fn a_snapshot_stands_behind_no_more_than_the_page_that_is_being_read() {
     alone(async {
-        let options = server::options(&server::fresh_schema()).readers(1);
+        let (proxy, through) = through();
+        let options = Postgres::options(&through).unwrap().schema(&server::fresh_schema()).readers(1);
         let store = Arc::new(options.open().await.unwrap());
         done(&store, vec![change("first").insert(note(1), body(), vec![])]).await;
+        // So long that who is answered hears of it before the next one is.
+        proxy.delay(Duration::from_millis(10));
         let seen = Arc::new(AtomicUsize::new(0));
         let mut pages = JoinSet::new();
         for _ in 0..200 {
@@ -81,11 +90,8 @@ fn a_snapshot_stands_behind_no_more_than_the_page_that_is_being_read() {
                 seen.fetch_add(1, Ordering::SeqCst);
             });
         }
-        while seen.load(Ordering::SeqCst) < 3 {
-            tokio::task::yield_now().await;
-        }
-        // In the midst of them, several times.
-        for _ in 0..5 {
+        pages.join_next().await;
+        for _ in 0..4 {
             let before = seen.load(Ordering::SeqCst);
             let told = store.get(vec![Ask::new(Tenant::default()).record(note(1))]).await.unwrap();
             assert_eq!(told[0].records[0].as_ref().map(|record| record.version), Some(1));
@@ -93,6 +99,5 @@ fn a_snapshot_stands_behind_no_more_than_the_page_that_is_being_read() {
             assert!(passed <= 2, "{passed} pages came first");
         }
         assert!(seen.load(Ordering::SeqCst) < 200, "pages were waiting all the time");
-        drop(pages.join_all().await);
     });
 }
