@@ -33,6 +33,8 @@ pub struct StoreLimits {
     pub wait_max: Duration,
     /// Keys in one [`crate::Ask`], at most.
     pub ask_keys_max: usize,
+    /// Keys in one call of [`crate::Store::get`], in all of its asks, at most; an ask counts for one key beside those that it names.
+    pub get_keys_max: usize,
     /// Items on one page, at most.
     pub page_max: usize,
 }
@@ -48,6 +50,7 @@ impl Default for StoreLimits {
             queue_bytes_max: 256 << 20,
             wait_max: Duration::from_secs(30),
             ask_keys_max: 8_192,
+            get_keys_max: 65_536,
             page_max: 1_000,
         }
     }
@@ -75,6 +78,11 @@ impl StoreLimits {
     pub(crate) fn check_asks(&self, asks: &[Ask]) -> Result<(), Error> {
         if asks.len() > self.batch_max {
             let context = format!("{} asks in one call; at most {} are allowed", asks.len(), self.batch_max);
+            return Err(Error::new(ErrorKind::Invalid, context));
+        }
+        let all = asks.iter().fold(asks.len(), |sum, ask| sum.saturating_add(ask.keys()));
+        if all > self.get_keys_max {
+            let context = format!("{all} keys in one call; at most {} are allowed", self.get_keys_max);
             return Err(Error::new(ErrorKind::Invalid, context));
         }
         match asks.iter().map(Ask::keys).find(|keys| *keys > self.ask_keys_max) {

@@ -205,7 +205,7 @@ pub trait Store: Send + Sync + 'static {
     /// Reads snapshots, one per ask, in order; each is consistent in itself.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] when an ask names more keys than the limit.
+    /// [`crate::ErrorKind::Invalid`] when an ask, or all together, name more keys than the limit.
     async fn get(&self, asks: Vec<Ask>) -> Result<Vec<Snapshot>, Error>;
 
     /// Finds rows of one tenant, `limit` at a time, behind the cursor.

@@ -194,7 +194,15 @@ async fn a_batch_or_ask_above_its_limit_is_an_error_that_names_it(harness: &Harn
         equal("an ask above the limit", &error, &Some((ErrorKind::Invalid, true)))?;
     }
     let error = subject.store.get(vec![subject.ask(); 4]).await.err().map(|e| (e.kind(), e.to_string().contains('3')));
-    equal("asks above the limit", &error, &Some((ErrorKind::Invalid, true)))
+    equal("asks above the limit", &error, &Some((ErrorKind::Invalid, true)))?;
+    // Each ask within its limit, and each counted beside its keys.
+    let subject = harness.limited(StoreLimits { get_keys_max: 9, ..StoreLimits::default() }).await?;
+    let two = || Ok(subject.ask().record(note("a")?).counter(tally("b")?));
+    let three = || (0..3).map(|_| two()).collect::<Checked<Vec<Ask>>>();
+    equal("as many keys as a call may name", &subject.store.get(three()?).await?.len(), &3)?;
+    let above = [three()?, vec![subject.ask()]].concat();
+    let error = subject.store.get(above).await.err().map(|e| (e.kind(), e.to_string().contains("at most 9")));
+    equal("one more", &error, &Some((ErrorKind::Invalid, true)))
 }
 
 async fn a_batch_above_the_group_is_committed_all_the_same(harness: &Harness) -> Checked {

@@ -39,6 +39,7 @@ const LIMITS: StoreLimits = StoreLimits {
     queue_bytes_max: 256 << 20,
     wait_max: core::time::Duration::from_secs(30),
     ask_keys_max: 1_024,
+    get_keys_max: 65_536,
     page_max: 1_000,
 };
 
