@@ -130,6 +130,7 @@ fn panics(said: &str) -> u64 {
 #[test]
 fn a_server_whose_log_fails_loses_nothing_that_was_acknowledged() {
     let mut disk = Disk::new(214);
+    let mut told = 0;
     for round in 0..rounds(1) {
         for (calls, error, times) in [("fsync,fdatasync", "EIO", 2), (WRITES, "ENOSPC", 1), (WRITES, "EROFS", 1)] {
             let fault = format!("error={error}:when={}", 5 + round % 5);
@@ -141,9 +142,11 @@ fn a_server_whose_log_fails_loses_nothing_that_was_acknowledged() {
             hurt.told("");
             hit(&format!("{error} at the server's log"), hurt.hits);
             hit("a server that stopped for it", panics(&hurt.said));
-            hit("calls that this hit", hurt.ran.unknown + hurt.ran.failed);
+            told += hurt.ran.unknown + hurt.ran.failed;
         }
     }
+    // A failure that comes to one of the server's own processes may pass between two groups.
+    hit("calls that one of these hit", told);
     drop(disk.store);
     disk.scene.end();
 }
