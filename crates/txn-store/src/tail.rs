@@ -108,6 +108,7 @@ fn read<T: Document>(body: &Body) -> Result<T, Error> {
 }
 
 /// The change that puts the tail over what was seen.
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
 fn tail_change(seen: u64, further: &Tail) -> Change {
     let id = ChangeId::new(format!("txn.tail/{seen}")).expect("a number is graphic");
     let seen = Seen { value: *further, version: seen };
