@@ -1,11 +1,10 @@
 //! Export and health.
 
 use txn_change::{Key, Kind};
+use txn_suite::{Checked, equal, holds};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal, holds},
-    named,
+    Harness, Scenario, named,
     sample::{account, add, body, change, event, fact, note, stock, tally, term},
     subject::{Contents, Subject},
 };

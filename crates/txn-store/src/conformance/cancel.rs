@@ -6,11 +6,10 @@ use std::{
 };
 
 use txn_change::{Body, Change, Event, Expect, Format, Refusal, Stored, Timestamp};
+use txn_suite::{Checked, equal, holds, some, within};
 
 use super::{
-    Drops, Failure, Harness, Scenario,
-    check::{Checked, equal, holds, some},
-    executor, named,
+    Drops, Failure, Harness, Scenario, named,
     purge::{proves, purge},
     sample::{add, body, change, event, kind, note, stock, tally},
     subject::Subject,
@@ -53,7 +52,7 @@ const AT_ONCE: u64 = 5;
 
 /// Somebody else writes the same rows, and does not have to wait.
 async fn done_at_once(subject: &Subject, change: Change) -> Checked<bool> {
-    let done = executor::within(AT_ONCE, "a commit after a dropped call", subject.done(change)).await??;
+    let done = within(AT_ONCE, "a commit after a dropped call", subject.done(change)).await??;
     Ok(done.replayed)
 }
 
@@ -119,7 +118,7 @@ async fn a_dropped_erasing_is_whole_or_nothing(harness: &Harness) -> Checked {
         let first = formats.first().copied().flatten();
         holds(format!("the parts of {name} are erased together: {formats:?}"), formats == vec![first; 2])?;
         let erasing = subject.store.erase(&subject.tenant, what);
-        let again = executor::within(AT_ONCE, "erasing after a dropped call", erasing).await??;
+        let again = within(AT_ONCE, "erasing after a dropped call", erasing).await??;
         holds(format!("of {name} all is left to erase, or nothing: {again}"), [0, 3].contains(&again))?;
         holds("what was seen to be erased stays so", again == 0 || first != Some(Format::Erased))?;
         // An erasing that was begun may come to its end only now, and move the version.
@@ -136,7 +135,7 @@ async fn a_dropped_erasing_is_whole_or_nothing(harness: &Harness) -> Checked {
             }
             Ok(())
         };
-        executor::within(AT_ONCE, "writing what was erased", rewrite).await??;
+        within(AT_ONCE, "writing what was erased", rewrite).await??;
     }
     Ok(())
 }
@@ -161,7 +160,7 @@ async fn a_dropped_purge_lets_go_of_what_it_may_and_is_gone_on_with(harness: &Ha
             subject.settled().await?;
             drops.call(subject.store.purge(what, Timestamp::MAX, 1)).await.transpose()?;
             let purging = subject.store.purge(what, Timestamp::MAX, 1);
-            let purged = executor::within(AT_ONCE, "purging after a dropped purge", purging).await??;
+            let purged = within(AT_ONCE, "purging after a dropped purge", purging).await??;
             holds("a purge takes no more than it is told", purged.rows <= 1)?;
             let_go = let_go.saturating_add(purged.rows);
             if what == Purge::Events {
@@ -202,7 +201,7 @@ async fn a_dropped_settling_is_settled_by_the_next(harness: &Harness) -> Checked
                 subject.done(change.clone()).await?;
             }
             let dropped = drops.call(scope.resolve(&change.id)).await.transpose()?;
-            let settling = executor::within(AT_ONCE, "settling after a dropped call", scope.resolve(&change.id));
+            let settling = within(AT_ONCE, "settling after a dropped call", scope.resolve(&change.id));
             let settled = settling.await??;
             for resolution in dropped.iter().chain([&settled]) {
                 holds("what was done is done", matches!(resolution, Resolution::Done(_)) == is_there)?;
@@ -307,7 +306,7 @@ async fn a_dropped_follower_misses_nothing(harness: &Harness) -> Checked {
         }
     }
     while given.len() < written {
-        given.push(executor::within(AT_ONCE, "the next event", log.next()).await??);
+        given.push(within(AT_ONCE, "the next event", log.next()).await??);
     }
     let ids: Vec<String> = given.iter().map(|item| item.recorded.change.as_str().to_owned()).collect();
     equal("what was given", &ids, &(1..=written).map(|nth| format!("c-{nth}")).collect::<Vec<_>>())
@@ -320,7 +319,7 @@ async fn a_dropped_consumer_keeps_its_place_and_its_name(harness: &Harness) -> C
     let mut drops = Drops::new();
     while !drops.is_over() {
         drops.call(open()).await;
-        executor::within(AT_ONCE, "opening after a dropped opening", open()).await??;
+        within(AT_ONCE, "opening after a dropped opening", open()).await??;
     }
     let mut drops = Drops::new();
     let (mut consumer, mut written, mut given) = (open().await?, 0usize, Vec::new());
@@ -336,7 +335,7 @@ async fn a_dropped_consumer_keeps_its_place_and_its_name(harness: &Harness) -> C
         drops.call(consumer.acknowledge()).await.transpose()?;
         let last = given.last().copied().unwrap_or_default();
         // Whoever opens it next finds it at the one place or the other.
-        let mut next = executor::within(AT_ONCE, "opening after a dropped acknowledgement", open()).await??;
+        let mut next = within(AT_ONCE, "opening after a dropped acknowledgement", open()).await??;
         let found = next.acknowledged();
         holds(format!("{found:?} is {before:?} or {last:?}"), found == before || found == last)?;
         if found != last {
@@ -353,7 +352,7 @@ async fn a_dropped_consumer_keeps_its_place_and_its_name(harness: &Harness) -> C
         subject.done(whole(&format!("c-{written}"))?).await?;
         let last = consumer.next().await?.position;
         drops.call(consumer.acknowledge()).await.transpose()?;
-        executor::within(AT_ONCE, "acknowledging again", consumer.acknowledge()).await??;
+        within(AT_ONCE, "acknowledging again", consumer.acknowledge()).await??;
         equal("where it stands", &consumer.acknowledged(), &last)?;
     }
     Ok(())
@@ -371,9 +370,9 @@ async fn a_consumer_that_is_dropped_while_it_retires_holds_back_or_does_not(harn
             ended = ended.saturating_add(1);
             equal("consumers after one has retired", &Consumer::list(&*store).await?.len(), &0)?;
         }
-        let next = executor::within(AT_ONCE, "opening after a dropped retirement", open()).await??;
+        let next = within(AT_ONCE, "opening after a dropped retirement", open()).await??;
         equal("consumers", &Consumer::list(&*store).await?, &vec![("c".to_owned(), next.acknowledged())])?;
-        executor::within(AT_ONCE, "retiring after a dropped retirement", next.retire()).await??;
+        within(AT_ONCE, "retiring after a dropped retirement", next.retire()).await??;
         equal("consumers after all have retired", &Consumer::list(&*store).await?.len(), &0)?;
     }
     holds("it is also seen to its end", ended > 0)

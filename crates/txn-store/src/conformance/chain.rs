@@ -2,12 +2,11 @@
 
 use futures_util::future::BoxFuture;
 use txn_change::{GroupDigest, Link};
+use txn_suite::{Checked, equal, holds, some, within};
 
 use super::{
     Failure, Harness, Scenario,
     admin::filled,
-    check::{Checked, equal, holds, some},
-    executor::within,
     named,
     sample::{change, event, note, stocked, tally},
     subject::{Contents, Subject, done},

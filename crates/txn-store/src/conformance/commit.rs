@@ -1,11 +1,10 @@
 //! Whole or nothing, one result each, in order.
 
 use txn_change::{Change, Condition, Expect, FactId, Invalid, Label, Put, Refusal, Status};
+use txn_suite::{Checked, equal, holds, only, some};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal, holds, only, some},
-    named,
+    Harness, Scenario, named,
     sample::{
         FUNDED, account, add, asked_otherwise, body, change, event, fact, fence, kind, note, open, set, stock, stocked,
         tally, term, transfer,

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use txn_change::{Add, Class, Condition, Expect, Label, Opening, Refusal, Status};
+use txn_suite::{Checked, equal};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal},
-    named,
+    Harness, Scenario, named,
     sample::{account, add, change, class, open, opening, set, stock, stocked, tally},
 };
 

@@ -1,11 +1,10 @@
 //! Cursors: good for one tenant and one query, whatever a client makes of them.
 
 use txn_change::Kind;
+use txn_suite::{Checked, equal, holds, some};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal, holds, some},
-    named,
+    Harness, Scenario, named,
     sample::{add, body, change, kind, note, stock, tally, term},
     subject::Subject,
 };

@@ -3,11 +3,11 @@
 use core::time::Duration;
 
 use txn_change::Timestamp;
+use txn_suite::{Checked, equal, holds};
 
 use super::{
     Harness, Scenario,
     admin::filled,
-    check::{Checked, equal, holds},
     named,
     sample::{body, change, event, fence, note, stocked, tally, transfer},
     subject::START,

@@ -3,11 +3,10 @@
 use core::time::Duration;
 
 use txn_change::{Add, Class, Entry, Label, Lanes, Timestamp};
+use txn_suite::{Checked, equal};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal},
-    named,
+    Harness, Scenario, named,
     sample::{add, change, class, opening, stock, tally},
     subject::{START, Subject},
 };

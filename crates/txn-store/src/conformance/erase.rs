@@ -1,11 +1,10 @@
 //! Erased content is gone for good, and everything else stands as it was.
 
 use txn_change::{Body, Event, Expect, Format, Key, Kind};
+use txn_suite::{Checked, equal, holds, some};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal, holds, some},
-    named,
+    Harness, Scenario, named,
     sample::{body, change, note, term},
     subject::Subject,
 };

@@ -1,11 +1,10 @@
 //! The ends of every range: they are stored as they are, or refused, and never wrapped.
 
 use txn_change::{Body, ChangeId, Class, Guard, Invalid, Key, Kind, Label, Lanes, Refusal, Tenant, Timestamp};
+use txn_suite::{Checked, equal, some};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal, some},
-    named,
+    Harness, Scenario, named,
     sample::{add, body, change, class, event, fence, kind, note, opening, put, tally},
 };
 use crate::query::{Found, Query, Range};
@@ -43,7 +42,7 @@ async fn amounts_of_128_bits_are_kept_and_overflow_is_refused(harness: &Harness)
     subject.done(change("guarded")?.add(add(&guarded, [1, 1, 0, 0], Some(of_guard)))).await?;
     let refusal = subject.refused(change("weighed")?.add(add(&guarded, [i128::MAX / 2, 0, 0, 0], None))).await?;
     let is_overflow = matches!(refusal, Refusal::Overflow { .. });
-    super::check::holds(format!("a weighted sum beyond 128 bits overflows, found {refusal:?}"), is_overflow)?;
+    txn_suite::holds(format!("a weighted sum beyond 128 bits overflows, found {refusal:?}"), is_overflow)?;
     equal("the guard", &subject.counter(&guarded).await?.guards, &[Some(guard), None])
 }
 
@@ -69,7 +68,7 @@ async fn bodies_are_kept_byte_for_byte(harness: &Harness) -> Checked {
         ];
         for found in found {
             let found = some("a body", found)?;
-            super::check::holds(format!("the {} bytes of body {id} are kept", bytes.len()), found == body)?;
+            txn_suite::holds(format!("the {} bytes of body {id} are kept", bytes.len()), found == body)?;
         }
     }
     Ok(())

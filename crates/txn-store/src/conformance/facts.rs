@@ -1,11 +1,10 @@
 //! Facts: unique, readable by id and by terms, for ever.
 
 use txn_change::{Event, FactId, Key, Kind, Refusal};
+use txn_suite::{Checked, equal, only, some};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal, only, some},
-    named,
+    Harness, Scenario, named,
     sample::{change, event, fact, note, term},
     subject::{count_new, refused},
 };

@@ -2,11 +2,10 @@
 
 use futures_util::future::BoxFuture;
 use txn_change::{Expect, Key, KeyBuilder, Kind, Put, Timestamp};
+use txn_suite::{Checked, equal, holds};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal, holds},
-    named,
+    Harness, Scenario, named,
     sample::{add, body, change, kind, note, put, stock, tally, term},
     subject::Subject,
 };

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use txn_change::Expect;
+use txn_suite::{Checked, Failure, equal, holds};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, Failure, equal, holds},
-    named,
+    Harness, Scenario, named,
     sample::{change, event, note},
 };
 use crate::{

@@ -1,11 +1,10 @@
 //! Guards, lanes and force, on the net result of a change.
 
 use txn_change::{Add, Class, Guard, Label, Refusal};
+use txn_suite::{Checked, equal};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal},
-    named,
+    Harness, Scenario, named,
     sample::{AVAILABLE, add, change, class, opening, stock, stocked, tally},
     subject::Subject,
 };

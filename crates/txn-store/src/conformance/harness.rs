@@ -11,7 +11,9 @@ use std::{
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
-use super::{check::Checked, executor, subject::Subject};
+use txn_suite::{Checked, block_on};
+
+use super::subject::Subject;
 use crate::{admin::StoreAdmin, clock::Clock, error::Error, limits::StoreLimits};
 
 /// What a backend claims beyond the contract that holds for all. Each claim is tested.
@@ -41,7 +43,7 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Runs a future to its end on one of the suite's threads. A backend whose futures need a runtime enters it here.
     fn run(&self, future: BoxFuture<'static, ()>) {
-        executor::block_on(future);
+        block_on(future);
     }
 }
 

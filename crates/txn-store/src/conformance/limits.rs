@@ -3,11 +3,10 @@
 use txn_change::{
     Body, Change, Condition, Event, Expect, Fence, FenceName, Invalid, Key, Label, Limits, Refusal, Status,
 };
+use txn_suite::{Checked, equal, holds};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal, holds},
-    named,
+    Harness, Scenario, named,
     sample::{add, body, change, event, fence, kind, note, open, set, stock, tally, term},
     subject::{Subject, done},
 };
@@ -241,7 +240,7 @@ async fn a_full_queue_is_overloaded_and_nothing_else(harness: &Harness) -> Check
             for attempt in 0..100_000u32 {
                 let change = super::sample::stocked(&format!("c-{index}"), &tally("t")?, [1, 0, 0, 0])?;
                 let batch = vec![Commit { tenant: subject.tenant.clone(), change }];
-                match super::check::only("result", subject.store.commit(batch).await)? {
+                match txn_suite::only("result", subject.store.commit(batch).await)? {
                     Ok(outcome) => {
                         // Overloaded meant: not executed. So the attempt that ends it is the first.
                         equal("replayed", &done(outcome)?.replayed, &false)?;

@@ -11,11 +11,10 @@ use std::{
 
 use futures_util::future::BoxFuture;
 
+use txn_suite::{Checked, equal, holds, some, within};
+
 use super::{
-    Failure, Harness, Scenario,
-    check::{Checked, equal, holds, some},
-    executor::within,
-    named,
+    Failure, Harness, Scenario, named,
     sample::{change, event, note},
     subject::{START, Subject},
 };

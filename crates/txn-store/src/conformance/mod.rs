@@ -30,11 +30,7 @@
 //! # }
 //! ```
 
-mod check;
-mod drops;
-mod executor;
 mod harness;
-mod report;
 mod sample;
 mod subject;
 
@@ -64,15 +60,15 @@ mod tenants;
 mod time;
 mod versions;
 
-pub use check::Failure;
-pub use drops::Drops;
-pub use executor::block_on;
 pub use harness::{Backend, Capabilities, Harness};
-pub use report::{Line, Report, Verdict};
+pub use txn_suite::{Drops, Failure, Line, Report, Verdict, block_on};
 
 use std::{fmt, time::Instant};
 
 use futures_util::future::BoxFuture;
+use txn_suite::within;
+
+use crate::error::Error;
 
 /// One promise, and how it is tested.
 #[derive(Clone, Copy)]
@@ -100,7 +96,7 @@ impl Scenario {
     /// # Errors
     /// [`Failure`], with what was expected and what was found.
     pub async fn run(&self, harness: &Harness) -> Result<(), Failure> {
-        executor::within(120, "the scenario", (self.run)(harness)).await?
+        within(120, "the scenario", (self.run)(harness)).await?
     }
 }
 
@@ -182,4 +178,10 @@ pub async fn run(
         report.lines.push(line);
     }
     report
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::unexpected(&error)
+    }
 }

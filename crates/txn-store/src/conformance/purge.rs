@@ -3,11 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use txn_change::{Body, Change, Event, Format, Kind, Refusal, Tenant, Timestamp};
+use txn_suite::{Checked, equal, holds, some};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal, holds, some},
-    named,
+    Harness, Scenario, named,
     sample::{account, add, asked_otherwise, body, change, event, fact, note, stock, tally, term},
     subject::Subject,
 };

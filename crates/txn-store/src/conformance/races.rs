@@ -2,11 +2,10 @@
 
 use futures_util::future::BoxFuture;
 use txn_change::{Expect, Put, Refusal};
+use txn_suite::{Checked, equal, holds, some};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal, holds, some},
-    named,
+    Harness, Scenario, named,
     sample::{FUNDED, account, add, body, change, note, put, stock, stocked, tally, transfer},
     subject::{Subject, count_new, refused, sum},
 };

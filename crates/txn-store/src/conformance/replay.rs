@@ -1,11 +1,10 @@
 //! Asking twice is safe.
 
 use txn_change::Refusal;
+use txn_suite::{Checked, equal, holds, some};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal, holds, some},
-    named,
+    Harness, Scenario, named,
     sample::{add, asked_otherwise, body, change, event, note, stock, stocked, tally},
     subject::{count_new, done, refused},
 };

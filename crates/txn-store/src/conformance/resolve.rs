@@ -2,11 +2,10 @@
 
 use futures_util::future::BoxFuture;
 use txn_change::{ChangeId, Refusal};
+use txn_suite::{Checked, equal, holds};
 
 use super::{
-    Failure, Harness, Scenario,
-    check::{Checked, equal, holds},
-    named,
+    Failure, Harness, Scenario, named,
     sample::{asked_otherwise, body, event, note, stocked, tally},
     subject::Subject,
 };

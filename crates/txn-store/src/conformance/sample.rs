@@ -6,8 +6,7 @@ use txn_change::{
     Add, Body, Change, ChangeId, Class, Event, FactId, Fence, FenceName, Fingerprint, Guard, Key, Kind, Label, Lanes,
     Open, Opening, Put, SetGuards, Status, Timestamp,
 };
-
-use super::check::Checked;
+use txn_suite::Checked;
 
 pub(super) fn kind() -> Checked<Kind> {
     Ok(Kind::new("note")?)

@@ -7,11 +7,10 @@ use std::sync::{
 
 use futures_util::future::BoxFuture;
 use txn_change::{Key, Kind};
+use txn_suite::{Checked, equal, holds};
 
 use super::{
-    Failure, Harness, Scenario,
-    check::{Checked, equal, holds},
-    named,
+    Failure, Harness, Scenario, named,
     sample::{account, add, body, change, note, tally, transfer},
     subject::{Subject, sum},
 };

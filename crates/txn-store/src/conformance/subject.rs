@@ -4,13 +4,9 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use txn_change::{Change, Counter, Key, Lanes, Record, Refusal, Tenant, Timestamp};
+use txn_suite::{Checked, Run, only, race, some, within};
 
-use super::{
-    Failure,
-    check::{Checked, only, some},
-    executor,
-    harness::Backend,
-};
+use super::{Failure, harness::Backend};
 use crate::{
     admin::{Health, Row, StoreAdmin},
     clock::ManualClock,
@@ -169,7 +165,7 @@ impl Subject {
                 }
             }
         };
-        executor::within(20, "chaining", chained).await?
+        within(20, "chaining", chained).await?
     }
 
     /// Everything, once it is chained, as exported in parts of `max` rows.
@@ -197,7 +193,9 @@ impl Subject {
 
     /// Runs each future on a thread of its own.
     pub(super) async fn race<T: Send + 'static>(&self, jobs: Vec<BoxFuture<'static, T>>) -> Checked<Vec<T>> {
-        executor::race(&self.backend, jobs).await
+        let backend = Arc::clone(&self.backend);
+        let run: Run = Arc::new(move |future| backend.run(future));
+        race(&run, jobs).await
     }
 
     /// Commits each change from a thread of its own; the outcomes in order.

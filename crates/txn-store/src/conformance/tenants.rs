@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use txn_change::{Expect, FactId, Invalid, Key, Kind, Label, Refusal};
+use txn_suite::{Checked, equal, holds};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal, holds},
-    named,
+    Harness, Scenario, named,
     sample::{add, body, change, fact, fence, kind, note, stock, tally, term},
     subject::Subject,
 };

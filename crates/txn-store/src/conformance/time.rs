@@ -3,11 +3,10 @@
 use core::time::Duration;
 
 use txn_change::Timestamp;
+use txn_suite::{Checked, equal};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal},
-    named,
+    Harness, Scenario, named,
     sample::{change, event, stocked, tally},
     subject::START,
 };

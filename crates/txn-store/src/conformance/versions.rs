@@ -1,11 +1,10 @@
 //! Versions, conflicts, terms and fences.
 
 use txn_change::{Expect, Put, Record, Refusal};
+use txn_suite::{Checked, equal, holds};
 
 use super::{
-    Harness, Scenario,
-    check::{Checked, equal, holds},
-    named,
+    Harness, Scenario, named,
     sample::{body, change, fence, note, put, term},
     subject::Subject,
 };

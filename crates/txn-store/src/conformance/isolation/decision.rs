@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use txn_change::{Change, Condition, Expect, Hold, Key, Label, Put, Require};
+use txn_suite::Checked;
 
 use super::{
     history::Op,
     lists::{self, List, Of, TOO_MANY},
     turns::Random,
 };
-use crate::conformance::{
-    check::Checked,
-    sample::{add, change, stock},
-};
+use crate::conformance::sample::{add, change, stock};
 
 /// One list as a snapshot showed it.
 pub(super) struct Seen {

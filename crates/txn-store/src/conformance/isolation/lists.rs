@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use txn_change::{Add, Body, Counter, Expect, Key, Kind, Label, Record, Refusal};
+use txn_suite::Checked;
 
 use super::history::Op;
 use crate::{
     conformance::{
         Failure,
-        check::Checked,
         sample::{add, stock},
     },
     query::{Found, Query, Range},

@@ -62,12 +62,9 @@ use self::{
     turns::Random,
     worker::{Log, Worker},
 };
-use super::{
-    Failure, Harness, Scenario,
-    check::{Checked, holds},
-    named,
-    subject::Subject,
-};
+use txn_suite::{Checked, holds};
+
+use super::{Failure, Harness, Scenario, named, subject::Subject};
 use crate::limits::StoreLimits;
 
 pub(super) const ALL: &[Scenario] = named![Nothing:

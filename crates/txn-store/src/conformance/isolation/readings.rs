@@ -7,11 +7,10 @@ use super::{
     lists::{self, List, Of},
     worker::{Log, Worker},
 };
+use txn_suite::{Checked, only};
+
 use crate::{
-    conformance::{
-        Failure,
-        check::{Checked, only},
-    },
+    conformance::Failure,
     error::Error,
     query::{Found, Query},
     store::Ask,

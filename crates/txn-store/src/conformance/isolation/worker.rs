@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use txn_change::Change;
+use txn_suite::Checked;
 
 use super::{
     decision::Plan,
@@ -14,7 +15,7 @@ use super::{
     turns::{self, Random},
 };
 use crate::{
-    conformance::{check::Checked, subject::Subject},
+    conformance::subject::Subject,
     error::Error,
     scope::Scope,
     store::{Commit, Outcome, Resolution},

@@ -4,18 +4,24 @@ use std::{error, fmt};
 
 use txn_change::{BodyError, KeyError, NameError, TimeError};
 
-use crate::error::Error;
-
 /// Why a scenario failed: what was expected, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure(String);
 
 /// What a check comes to.
-pub(super) type Checked<T = ()> = Result<T, Failure>;
+pub type Checked<T = ()> = Result<T, Failure>;
 
 impl Failure {
-    pub(super) fn new(message: impl Into<String>) -> Self {
+    /// Says it.
+    pub fn new(message: impl Into<String>) -> Self {
         Self(message.into())
+    }
+}
+
+impl Failure {
+    /// An error where none was expected.
+    pub fn unexpected(error: &dyn error::Error) -> Self {
+        Self(format!("expected no error, found: {error}"))
     }
 }
 
@@ -26,12 +32,6 @@ impl fmt::Display for Failure {
 }
 
 impl error::Error for Failure {}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self(format!("expected no error, found: {error}"))
-    }
-}
 
 macro_rules! our_own_input {
     ($($error:ty),+) => {$(
@@ -45,7 +45,10 @@ macro_rules! our_own_input {
 our_own_input!(BodyError, KeyError, NameError, TimeError);
 
 /// Both are equal.
-pub(super) fn equal<T: PartialEq + fmt::Debug>(what: &str, found: &T, expected: &T) -> Checked {
+///
+/// # Errors
+/// A [`Failure`] that shows both.
+pub fn equal<T: PartialEq + fmt::Debug>(what: &str, found: &T, expected: &T) -> Checked {
     if found == expected {
         return Ok(());
     }
@@ -53,17 +56,26 @@ pub(super) fn equal<T: PartialEq + fmt::Debug>(what: &str, found: &T, expected: 
 }
 
 /// The statement is true.
-pub(super) fn holds(statement: impl fmt::Display, is_true: bool) -> Checked {
+///
+/// # Errors
+/// A [`Failure`] with the statement.
+pub fn holds(statement: impl fmt::Display, is_true: bool) -> Checked {
     if is_true { Ok(()) } else { Err(Failure::new(format!("expected that {statement}; it is not so"))) }
 }
 
 /// There is a value.
-pub(super) fn some<T>(what: &str, value: Option<T>) -> Checked<T> {
+///
+/// # Errors
+/// A [`Failure`] that says what is missing.
+pub fn some<T>(what: &str, value: Option<T>) -> Checked<T> {
     value.ok_or_else(|| Failure::new(format!("expected {what}, found nothing")))
 }
 
 /// The only one.
-pub(super) fn only<T>(what: &str, mut values: Vec<T>) -> Checked<T> {
+///
+/// # Errors
+/// A [`Failure`] with how many there are.
+pub fn only<T>(what: &str, mut values: Vec<T>) -> Checked<T> {
     let count = values.len();
     match (values.pop(), count) {
         (Some(value), 1) => Ok(value),

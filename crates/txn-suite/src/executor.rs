@@ -15,7 +15,10 @@ use std::{
 use futures_channel::oneshot;
 use futures_util::future::{BoxFuture, Either, select};
 
-use super::{Failure, check::Checked, harness::Backend};
+use crate::{Checked, Failure};
+
+/// How a suite's threads run a future to its end. A backend whose futures need a runtime enters it here.
+pub type Run = Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>;
 
 struct Parked {
     thread: Thread,
@@ -46,11 +49,11 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// Runs each future on a thread of its own, all let go at once; their results in order.
-pub(super) async fn race<T: Send + 'static>(
-    backend: &Arc<dyn Backend>,
-    jobs: Vec<BoxFuture<'static, T>>,
-) -> Checked<Vec<T>> {
-    let waiting = start(backend, jobs)?;
+///
+/// # Errors
+/// One of them panicked.
+pub async fn race<T: Send + 'static>(run: &Run, jobs: Vec<BoxFuture<'static, T>>) -> Checked<Vec<T>> {
+    let waiting = start(run, jobs)?;
     let mut results = Vec::with_capacity(waiting.len());
     for result in waiting {
         results.push(result.await.map_err(|_| Failure::new("expected no panic, found one on a thread"))?);
@@ -58,32 +61,32 @@ pub(super) async fn race<T: Send + 'static>(
     Ok(results)
 }
 
-fn start<T: Send + 'static>(
-    backend: &Arc<dyn Backend>,
-    jobs: Vec<BoxFuture<'static, T>>,
-) -> Checked<Vec<oneshot::Receiver<T>>> {
+fn start<T: Send + 'static>(run: &Run, jobs: Vec<BoxFuture<'static, T>>) -> Checked<Vec<oneshot::Receiver<T>>> {
     let gate = Arc::new(RwLock::new(()));
     let closed = gate.write().unwrap_or_else(PoisonError::into_inner);
     let mut waiting = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        let (backend, gate) = (Arc::clone(backend), Arc::clone(&gate));
+    for future in jobs {
+        let (run, gate) = (Arc::clone(run), Arc::clone(&gate));
         let (tell, told) = oneshot::channel();
         waiting.push(told);
-        let run = move || {
+        let job = move || {
             drop(gate.read().unwrap_or_else(PoisonError::into_inner));
-            backend.run(Box::pin(async move {
+            run(Box::pin(async move {
                 // The receiver goes only when the scenario has failed already.
-                let _ = tell.send(job.await);
+                let _ = tell.send(future.await);
             }));
         };
-        thread::Builder::new().spawn(run).map_err(|e| Failure::new(format!("no thread to be had: {e}")))?;
+        thread::Builder::new().spawn(job).map_err(|e| Failure::new(format!("no thread to be had: {e}")))?;
     }
     drop(closed);
     Ok(waiting)
 }
 
 /// Fails when the future does not end in time, so that a lost wake is a named failure and not a suite that hangs.
-pub(super) async fn within<T>(seconds: u64, what: &str, future: impl Future<Output = T>) -> Checked<T> {
+///
+/// # Errors
+/// It has not ended.
+pub async fn within<T>(seconds: u64, what: &str, future: impl Future<Output = T>) -> Checked<T> {
     let ended = at_most(Duration::from_secs(seconds), future).await;
     ended.ok_or_else(|| Failure::new(format!("{what} has not ended after {seconds} s")))
 }
@@ -92,7 +95,7 @@ pub(super) async fn within<T>(seconds: u64, what: &str, future: impl Future<Outp
 ///
 /// # Panics
 /// When no thread is to be had.
-pub(super) async fn at_most<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
+pub async fn at_most<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
     let (_ended, has_ended) = mpsc::channel::<()>();
     let (ring, rung) = oneshot::channel();
     let alarm = move || {

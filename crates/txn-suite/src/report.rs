@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::Failure;
+use crate::Failure;
 
 /// What became of one scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
