@@ -11,6 +11,8 @@ use crate::servers::{Servers, strace};
 /// The features whose tests run on a bare machine. Named rather than `--all-features`, so that a feature which
 /// needs a server cannot slip in; a feature that stands in no list fails the command, so that none is forgotten.
 const SERVERLESS: &[&str] = &[
+    "txn-queue/conformance",
+    "txn-queue/memory",
     "txn-store/conformance",
     "txn-store/faults",
     "txn-store/memory",

@@ -1,0 +1,82 @@
+//! Every size, count and wait of a queue has a finite default.
+
+use std::time::Duration;
+
+use crate::{
+    cloudevents::is_taken,
+    message::{Attribute, Message},
+    queue::Refusal,
+};
+
+/// The limits of one queue. Exceeding one is an error or a refusal that names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Messages in one call of [`crate::Queue::publish`], and settlements in one of [`crate::Queue::settle`], at most.
+    pub batch_max: usize,
+    /// Messages that one call of [`crate::Queue::receive`] gives, at most.
+    pub receive_max: usize,
+    /// Bytes of data in a message, at most.
+    pub data_max: usize,
+    /// Bytes of everything else that a message says, at most.
+    pub attributes_max: usize,
+    /// Extension attributes of a message, at most.
+    pub extensions_max: usize,
+    /// How long a lease may be, at most.
+    pub lease_max: Duration,
+    /// Topics, groups, exchanges and bindings, of each at most so many.
+    pub topology_max: usize,
+    /// Topics that one message may come to, at most.
+    pub copies_max: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self {
+            batch_max: 4_096,
+            receive_max: 4_096,
+            data_max: 256 << 10,
+            attributes_max: 8 << 10,
+            extensions_max: 32,
+            lease_max: Duration::from_secs(12 * 3_600),
+            topology_max: 10_000,
+            copies_max: 256,
+        }
+    }
+}
+
+impl QueueLimits {
+    /// Checks a message's sizes and names.
+    ///
+    /// # Errors
+    /// [`Refusal::TooLarge`] and [`Refusal::Reserved`].
+    pub fn check(&self, message: &Message) -> Result<(), Refusal> {
+        let too_large = |what, found, max| Err(Refusal::TooLarge { what, found, max });
+        if message.data.len() > self.data_max {
+            return too_large("bytes of data", message.data.len(), self.data_max);
+        }
+        if message.extensions.len() > self.extensions_max {
+            return too_large("extension attributes", message.extensions.len(), self.extensions_max);
+        }
+        let texts = [
+            &message.subject,
+            &message.content_type,
+            &message.schema,
+            &message.trace_state,
+            &message.correlation_id,
+            &message.causation_id,
+        ];
+        let texts = texts.into_iter().flatten().map(|text| text.len());
+        let extensions = message.extensions.iter().map(|(name, value)| match value {
+            Attribute::Text(text) => name.len().saturating_add(text.len()),
+            Attribute::Integer(_) | Attribute::Boolean(_) => name.len().saturating_add(11),
+        });
+        let found = texts.chain(extensions).fold(0, usize::saturating_add);
+        if found > self.attributes_max {
+            return too_large("bytes of attributes", found, self.attributes_max);
+        }
+        match message.extensions.keys().find(|name| is_taken(name)) {
+            Some(name) => Err(Refusal::Reserved { name: name.clone() }),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,636 @@
+//! What one group has been given, waits for, and has settled.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
+    sync::Arc,
+    task::Waker,
+    time::Duration,
+};
+
+use foldhash::fast::RandomState;
+use txn_change::Timestamp;
+
+use super::{
+    leases::Leases,
+    log::{Log, Stored},
+    ready::{Ready, Turn},
+};
+use crate::{
+    admin::GroupStats,
+    name::{Key, WorkerId},
+    queue::{Action, Delivery, Group, Lease, Position, Receive, Settled},
+    topology::{BehindRetry, Cause, GroupSpec, Order, Start},
+};
+
+/// So many reasons of a message are kept.
+const REASONS_MAX: usize = 8;
+
+/// How long a message waits that is dead while its dead letters have no room.
+const DEAD_PAUSE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// For its delay, or its retry.
+    Waiting,
+    Ready,
+    Leased,
+    /// Settled, or never for this group.
+    Done,
+}
+
+#[derive(Debug)]
+struct Slot {
+    state: State,
+    /// Its permit among those of its key is kept while it waits.
+    is_parked: bool,
+    deliveries: u32,
+    token: u64,
+    /// The end of its lease, or of its waiting.
+    until: Timestamp,
+    batch: usize,
+    reasons: Vec<Arc<str>>,
+}
+
+/// The messages of one key.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Those that are ready, in the order in which they became due.
+    line: BTreeSet<(Timestamp, u64)>,
+    /// Permits in use: leased, or parked.
+    busy: u32,
+    has_turn: bool,
+}
+
+/// A message that is to go to the dead letters.
+pub(super) struct Dying {
+    pub(super) position: u64,
+    pub(super) cause: Cause,
+}
+
+#[derive(Debug)]
+pub(super) struct GroupState {
+    pub(super) spec: GroupSpec,
+    /// The first message that is not settled, and where the slots begin.
+    first: u64,
+    slots: VecDeque<Slot>,
+    ready: Ready,
+    lanes: HashMap<Key, Lane, RandomState>,
+    waiting: BinaryHeap<Reverse<(Timestamp, u64)>>,
+    leases: Leases,
+    /// When the next message may be given, were they given one by one at the rate.
+    next_at: Timestamp,
+    counts: GroupStats,
+    /// How often something may have become ready.
+    changes: u64,
+    wakers: Vec<Waker>,
+}
+
+impl GroupState {
+    pub(super) fn new(spec: GroupSpec, log: &Log) -> Self {
+        let mut group = Self {
+            first: 0,
+            slots: VecDeque::new(),
+            ready: Ready::default(),
+            lanes: HashMap::default(),
+            waiting: BinaryHeap::new(),
+            leases: Leases::default(),
+            next_at: Timestamp::MIN,
+            counts: GroupStats::default(),
+            changes: 0,
+            wakers: Vec::new(),
+            spec,
+        };
+        group.seek(group.spec.start, log);
+        group
+    }
+
+    /// Begins anew at a place.
+    pub(super) fn seek(&mut self, start: Start, log: &Log) {
+        let first = match start {
+            Start::Beginning => log.first(),
+            Start::End => log.end(),
+            Start::Position(Position(position)) => position,
+            Start::Time(time) => log.since(time),
+        };
+        self.first = first.clamp(log.first(), log.end());
+        self.slots.clear();
+        self.ready.clear();
+        self.lanes.clear();
+        self.waiting.clear();
+        self.leases = Leases::default();
+    }
+
+    /// The first message that is not settled.
+    pub(super) const fn first(&self) -> u64 {
+        self.first
+    }
+
+    pub(super) const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    pub(super) fn set_paused(&mut self, is_paused: bool) {
+        self.counts.is_paused = is_paused;
+    }
+
+    /// Something may have become ready: whoever waits is to look.
+    pub(super) fn changed(&mut self, wakers: &mut Vec<Waker>) {
+        self.changes = self.changes.wrapping_add(1);
+        wakers.append(&mut self.wakers);
+    }
+
+    pub(super) fn register(&mut self, waker: &Waker) {
+        if !self.wakers.iter().any(|known| known.will_wake(waker)) {
+            self.wakers.push(waker.clone());
+        }
+    }
+
+    /// Does what time has brought: ends leases, makes ready what is due, takes in what is new. Gives back what is to die.
+    pub(super) fn advance(&mut self, log: &Log, now: Timestamp) -> Vec<Dying> {
+        let mut dying = Vec::new();
+        if self.leases.next().is_some_and(|next| next <= now) {
+            self.end_leases(self.leases.ended(now), log, now, &mut dying);
+        }
+        // What is new and what was waited for, in the order in which they became due.
+        for position in self.end()..log.end() {
+            let Some(stored) = log.get(position) else { continue };
+            self.wake(stored.accepted_at.min(now), log);
+            self.admit(position, stored, log, now);
+        }
+        self.wake(now, log);
+        self.forget_done();
+        dying
+    }
+
+    fn end(&self) -> u64 {
+        self.first.saturating_add(u64::try_from(self.slots.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Makes ready what was waited for until then.
+    fn wake(&mut self, then: Timestamp, log: &Log) {
+        while let Some(Reverse((until, position))) =
+            self.waiting.peek().copied().filter(|Reverse((until, _))| *until <= then)
+        {
+            self.waiting.pop();
+            // It may have been moved, cancelled or dropped since.
+            if self.slot(position).is_some_and(|slot| slot.state == State::Waiting && slot.until == until) {
+                self.unpark(position, log);
+                self.make_ready(position, log, until);
+            }
+        }
+    }
+
+    fn admit(&mut self, position: u64, stored: &Stored, log: &Log, now: Timestamp) {
+        let is_mine = !stored.is_removed && stored.only.as_ref().is_none_or(|only| only == self.spec.group.name());
+        let state = if is_mine { State::Waiting } else { State::Done };
+        self.slots.push_back(Slot {
+            state,
+            is_parked: false,
+            deliveries: 0,
+            token: 0,
+            until: stored.due,
+            batch: 0,
+            reasons: Vec::new(),
+        });
+        if is_mine && stored.due <= stored.accepted_at {
+            self.make_ready(position, log, stored.accepted_at.min(now));
+        } else if is_mine {
+            self.waiting.push(Reverse((stored.due, position)));
+        }
+    }
+
+    /// A message that waits for its delay is due at another time, or was cancelled.
+    pub(super) fn rescheduled(&mut self, position: u64, log: &Log) {
+        let Some(stored) = log.get(position) else { return };
+        let (due, is_removed) = (stored.due, stored.is_removed);
+        let Some(slot) = self.slot_mut(position) else { return };
+        if is_removed {
+            slot.state = State::Done;
+            self.forget_done();
+        } else {
+            slot.until = due;
+            self.waiting.push(Reverse((due, position)));
+        }
+    }
+
+    fn slot(&self, position: u64) -> Option<&Slot> {
+        self.slots.get(usize::try_from(position.checked_sub(self.first)?).ok()?)
+    }
+
+    fn slot_mut(&mut self, position: u64) -> Option<&mut Slot> {
+        let index = usize::try_from(position.checked_sub(self.first)?).ok()?;
+        self.slots.get_mut(index)
+    }
+
+    fn set(&mut self, position: u64, state: State, until: Timestamp) {
+        if let Some(slot) = self.slot_mut(position) {
+            slot.state = state;
+            slot.until = until;
+        }
+    }
+
+    /// How many of a key at a time; `None` where there is no order.
+    const fn at_once(&self) -> Option<u32> {
+        match self.spec.order {
+            Order::None => None,
+            Order::PerKey { at_once, .. } => Some(at_once.get()),
+        }
+    }
+
+    fn key<'l>(&self, position: u64, log: &'l Log) -> Option<&'l Key> {
+        self.at_once()?;
+        log.get(position)?.message.key.as_ref()
+    }
+
+    fn make_ready(&mut self, position: u64, log: &Log, since: Timestamp) {
+        let Some(stored) = log.get(position) else { return };
+        self.set(position, State::Ready, since);
+        match self.key(position, log) {
+            None => self.ready.push(stored.message.priority, since, Turn::Message(position)),
+            Some(key) => {
+                let place = (became_due(stored), position);
+                match self.lanes.get_mut(key) {
+                    Some(lane) => lane.line.insert(place),
+                    None => self.lanes.entry(key.clone()).or_default().line.insert(place),
+                };
+                self.give_turn(key, log, since);
+            }
+        }
+    }
+
+    /// Puts a key in line that has something to deliver, or forgets one that has nothing at all.
+    fn give_turn(&mut self, key: &Key, log: &Log, now: Timestamp) {
+        let at_once = self.at_once().unwrap_or(u32::MAX);
+        let Some(lane) = self.lanes.get_mut(key) else { return };
+        match lane.line.first() {
+            None if lane.busy == 0 && !lane.has_turn => {
+                self.lanes.remove(key);
+            }
+            Some((_, head)) if !lane.has_turn && lane.busy < at_once => {
+                lane.has_turn = true;
+                let priority = log.get(*head).map(|stored| stored.message.priority).unwrap_or_default();
+                self.ready.push(priority, now, Turn::Key(key.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    fn free_permit(&mut self, position: u64, log: &Log, now: Timestamp) {
+        let Some(key) = self.key(position, log) else { return };
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.busy = lane.busy.saturating_sub(1);
+        }
+        self.give_turn(key, log, now);
+    }
+
+    fn unpark(&mut self, position: u64, log: &Log) {
+        let Some(slot) = self.slot_mut(position) else { return };
+        if !std::mem::take(&mut slot.is_parked) {
+            return;
+        }
+        if let Some(lane) = self.key(position, log).and_then(|key| self.lanes.get_mut(key)) {
+            lane.busy = lane.busy.saturating_sub(1);
+        }
+    }
+
+    /// The next message to deliver; its permit is taken.
+    fn pick(&mut self, log: &Log, now: Timestamp) -> Option<u64> {
+        loop {
+            match self.ready.pop(self.spec.ageing)? {
+                Turn::Message(position) => {
+                    if self.slot(position).is_some_and(|slot| slot.state == State::Ready) {
+                        return Some(position);
+                    }
+                }
+                Turn::Key(key) => {
+                    let at_once = self.at_once().unwrap_or(u32::MAX);
+                    let Some(lane) = self.lanes.get_mut(&key) else { continue };
+                    lane.has_turn = false;
+                    let first = if lane.busy < at_once { lane.line.pop_first() } else { None };
+                    if first.is_some() {
+                        lane.busy = lane.busy.saturating_add(1);
+                    }
+                    self.give_turn(&key, log, now);
+                    if let Some((_, position)) = first {
+                        return Some(position);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Leases what is ready. `tokens` gives a new one each time.
+    pub(super) fn receive(
+        &mut self,
+        receive: &Receive,
+        until: Timestamp,
+        log: &Log,
+        now: Timestamp,
+        tokens: &mut u64,
+    ) -> Vec<Delivery> {
+        if self.counts.is_paused {
+            return Vec::new();
+        }
+        let free = self.spec.in_flight_max.saturating_sub(self.leases.live());
+        let max = receive.max.min(free).min(self.allowed(now));
+        let mut deliveries = Vec::with_capacity(max.min(self.slots.len()));
+        let mut items = Vec::with_capacity(max.min(self.slots.len()));
+        let batch = self.leases.next_number();
+        while deliveries.len() < max
+            && let Some(position) = self.pick(log, now)
+        {
+            let Some(stored) = log.get(position) else { continue };
+            if stored.is_removed || stored.expires <= now {
+                let is_expired = !stored.is_removed;
+                self.counts.expired = self.counts.expired.saturating_add(u64::from(is_expired));
+                self.done(position, log, now);
+                continue;
+            }
+            *tokens = tokens.saturating_add(1);
+            let Some(slot) = self.slot_mut(position) else { continue };
+            slot.state = State::Leased;
+            slot.until = until;
+            slot.token = *tokens;
+            slot.batch = batch;
+            slot.deliveries = slot.deliveries.saturating_add(1);
+            items.push((position, *tokens));
+            deliveries.push(Delivery {
+                lease: Lease { group: receive.group.clone(), position: Position(position), token: *tokens },
+                message: Arc::clone(&stored.message),
+                deliveries: slot.deliveries,
+                accepted_at: stored.accepted_at,
+                leased_until: until,
+                death: stored.death.clone(),
+            });
+        }
+        self.forget_done();
+        if !deliveries.is_empty() {
+            let count = u64::try_from(deliveries.len()).unwrap_or(u64::MAX);
+            self.counts.delivered = self.counts.delivered.saturating_add(count);
+            self.spend(count, now);
+            self.leases.add(until, receive.worker.clone(), items);
+        }
+        deliveries
+    }
+
+    /// When something will be ready by the passing of time.
+    pub(super) fn next_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let waiting = self.waiting.peek().map(|Reverse((until, _))| *until);
+        let limited = (!self.ready.is_empty() && self.allowed(now) == 0).then(|| self.first_allowed());
+        [waiting, self.leases.next(), limited].into_iter().flatten().min()
+    }
+
+    /// How many messages the rate allows now (the generic cell rate algorithm, with bursts of a whole period).
+    fn allowed(&self, now: Timestamp) -> usize {
+        let Some(rate) = self.spec.rate else { return usize::MAX };
+        let messages = i128::from(rate.messages.get());
+        let per = i128::try_from(rate.per.as_nanos()).unwrap_or(i128::MAX);
+        let room = i128::from(now.as_nanos())
+            .saturating_add(per)
+            .saturating_sub(i128::from(self.next_at.max(now).as_nanos()))
+            .saturating_mul(messages);
+        usize::try_from(room.checked_div(per).unwrap_or(messages).clamp(0, messages)).unwrap_or(usize::MAX)
+    }
+
+    /// When it allows one, if it allows none now.
+    fn first_allowed(&self) -> Timestamp {
+        let Some(rate) = self.spec.rate else { return Timestamp::MIN };
+        let rest = rate.per.saturating_sub(rate.time_of(1));
+        let rest = i64::try_from(rest.as_nanos()).unwrap_or(i64::MAX);
+        Timestamp::from_nanos(self.next_at.as_nanos().saturating_sub(rest))
+    }
+
+    fn spend(&mut self, count: u64, now: Timestamp) {
+        if let Some(rate) = self.spec.rate {
+            self.next_at = self.next_at.max(now).after(rate.time_of(count)).unwrap_or(Timestamp::MAX);
+        }
+    }
+
+    /// Settles one delivery. What is to die is added to `dying`.
+    pub(super) fn settle(
+        &mut self,
+        lease: &Lease,
+        action: &Action,
+        log: &Log,
+        now: Timestamp,
+        dying: &mut Vec<Dying>,
+    ) -> Settled {
+        let position = lease.position.0;
+        let deliveries_max = self.spec.deliveries_max.get();
+        let Some(slot) = self.slot_mut(position) else { return Settled::Gone };
+        if slot.state == State::Done {
+            return Settled::Gone;
+        }
+        if slot.state != State::Leased || slot.token != lease.token || slot.until <= now {
+            return Settled::Stale;
+        }
+        let batch = slot.batch;
+        if log.get(position).is_none_or(|stored| stored.is_removed) {
+            self.leases.end(batch);
+            self.done(position, log, now);
+            return Settled::Gone;
+        }
+        match action {
+            Action::Ack => {
+                self.leases.end(batch);
+                self.counts.acked = self.counts.acked.saturating_add(1);
+                self.done(position, log, now);
+            }
+            Action::Retry { after, reason } => {
+                slot.remember(reason);
+                let is_exhausted = slot.deliveries >= deliveries_max;
+                self.leases.end(batch);
+                if is_exhausted {
+                    dying.push(Dying { position, cause: Cause::Exhausted });
+                } else {
+                    self.put_off(position, now.after(*after).unwrap_or(Timestamp::MAX), log, now);
+                }
+            }
+            Action::Release => {
+                slot.deliveries = slot.deliveries.saturating_sub(1);
+                self.leases.end(batch);
+                self.again(position, log, now);
+            }
+            Action::Dead { reason } => {
+                slot.remember(reason);
+                self.leases.end(batch);
+                dying.push(Dying { position, cause: Cause::Rejected });
+            }
+            Action::Extend { lease: wait } => {
+                let until = now.after(*wait).unwrap_or(Timestamp::MAX);
+                let token = slot.token;
+                if let Some(worker) = self.leases.worker(batch).cloned() {
+                    let batch = self.extend(batch, until, worker, position, token);
+                    if let Some(slot) = self.slot_mut(position) {
+                        slot.until = until;
+                        slot.batch = batch;
+                    }
+                }
+            }
+        }
+        Settled::Applied
+    }
+
+    fn extend(&mut self, batch: usize, until: Timestamp, worker: WorkerId, position: u64, token: u64) -> usize {
+        let new = self.leases.add(until, worker, vec![(position, token)]);
+        self.leases.end(batch);
+        new
+    }
+
+    /// Ends the leases of a worker as if their time had come.
+    pub(super) fn rescue(&mut self, worker: &WorkerId, log: &Log, now: Timestamp) -> Vec<Dying> {
+        let mut dying = Vec::new();
+        self.end_leases(self.leases.of(worker), log, now, &mut dying);
+        dying
+    }
+
+    fn end_leases(&mut self, leases: Vec<(usize, u64, u64)>, log: &Log, now: Timestamp, dying: &mut Vec<Dying>) {
+        for (batch, position, token) in leases {
+            let deliveries_max = self.spec.deliveries_max.get();
+            let Some(slot) = self.slot_mut(position) else { continue };
+            // Settled since, or extended into another batch.
+            if slot.state != State::Leased || slot.token != token || slot.batch != batch {
+                continue;
+            }
+            let is_exhausted = slot.deliveries >= deliveries_max;
+            self.leases.end(batch);
+            if is_exhausted {
+                // Whoever had it must not settle it any more.
+                self.set(position, State::Leased, now);
+                dying.push(Dying { position, cause: Cause::Exhausted });
+            } else {
+                self.again(position, log, now);
+            }
+        }
+    }
+
+    /// A lease has ended; the message is ready at once.
+    fn again(&mut self, position: u64, log: &Log, now: Timestamp) {
+        // The message stands in its line before its permit is free, so that it comes first.
+        self.make_ready(position, log, now);
+        self.free_permit(position, log, now);
+    }
+
+    /// A lease has ended; the message is ready after a while.
+    fn put_off(&mut self, position: u64, until: Timestamp, log: &Log, now: Timestamp) {
+        if until <= now {
+            return self.again(position, log, now);
+        }
+        self.set(position, State::Waiting, until);
+        self.waiting.push(Reverse((until, position)));
+        let parks = matches!(self.spec.order, Order::PerKey { behind_retry: BehindRetry::Park, .. });
+        if parks && self.key(position, log).is_some() {
+            if let Some(slot) = self.slot_mut(position) {
+                slot.is_parked = true;
+            }
+        } else {
+            self.free_permit(position, log, now);
+        }
+    }
+
+    fn done(&mut self, position: u64, log: &Log, now: Timestamp) {
+        self.set(position, State::Done, now);
+        if let Some(slot) = self.slot_mut(position) {
+            slot.reasons = Vec::new();
+        }
+        self.free_permit(position, log, now);
+    }
+
+    /// Slots at the front that are done are not needed any more.
+    pub(super) fn forget_done(&mut self) {
+        while self.slots.front().is_some_and(|slot| slot.state == State::Done) {
+            self.slots.pop_front();
+            self.first = self.first.saturating_add(1);
+        }
+    }
+
+    /// How often it was delivered, and what its workers said.
+    pub(super) fn history(&self, position: u64) -> (u32, Vec<Arc<str>>) {
+        self.slot(position).map_or((0, Vec::new()), |slot| (slot.deliveries, slot.reasons.clone()))
+    }
+
+    /// It stands among the dead letters.
+    pub(super) fn buried(&mut self, position: u64, log: &Log, now: Timestamp) {
+        self.counts.dead = self.counts.dead.saturating_add(1);
+        self.done(position, log, now);
+        self.forget_done();
+    }
+
+    /// The dead letters have no room: it is kept, and tried again.
+    pub(super) fn not_buried(&mut self, position: u64, log: &Log, now: Timestamp) {
+        self.put_off(position, now.after(DEAD_PAUSE).unwrap_or(Timestamp::MAX), log, now);
+    }
+
+    /// The first message of the topic goes, whatever it was doing.
+    pub(super) fn drop_first(&mut self, log: &Log, now: Timestamp) {
+        let position = log.first();
+        if position < self.first {
+            return;
+        }
+        if let Some(slot) = self.slot(position) {
+            let (state, batch) = (slot.state, slot.batch);
+            match state {
+                State::Leased => {
+                    self.leases.end(batch);
+                    self.free_permit(position, log, now);
+                }
+                State::Ready => {
+                    let place = log.get(position).map(|stored| (became_due(stored), position));
+                    let lane = self.key(position, log).and_then(|key| self.lanes.get_mut(key));
+                    if let (Some(lane), Some(place)) = (lane, place) {
+                        lane.line.remove(&place);
+                    }
+                }
+                State::Waiting => {
+                    self.unpark(position, log);
+                    if let Some(key) = self.key(position, log) {
+                        self.give_turn(key, log, now);
+                    }
+                }
+                State::Done => {}
+            }
+            self.slots.pop_front();
+        }
+        self.first = position.saturating_add(1);
+        self.forget_done();
+    }
+
+    pub(super) fn stats(&self, log: &Log) -> GroupStats {
+        let open = self.slots.iter().zip(self.first..).filter(|(slot, _)| slot.state != State::Done);
+        let ahead = (self.end()..log.end()).filter(|position| {
+            log.get(*position).is_some_and(|stored| {
+                !stored.is_removed && stored.only.as_ref().is_none_or(|only| only == self.spec.group.name())
+            })
+        });
+        let mut stats = self.counts;
+        for (slot, position) in open {
+            stats.depth = stats.depth.saturating_add(1);
+            stats.waiting = stats.waiting.saturating_add(u64::from(slot.state == State::Waiting));
+            stats.oldest = stats.oldest.or_else(|| log.get(position).map(|stored| stored.accepted_at));
+        }
+        for position in ahead {
+            stats.depth = stats.depth.saturating_add(1);
+            stats.oldest = stats.oldest.or_else(|| log.get(position).map(|stored| stored.accepted_at));
+        }
+        stats.leased = u64::try_from(self.leases.live()).unwrap_or(u64::MAX);
+        stats
+    }
+
+    pub(super) fn group(&self) -> &Group {
+        &self.spec.group
+    }
+}
+
+impl Slot {
+    fn remember(&mut self, reason: &Arc<str>) {
+        if self.reasons.len() >= REASONS_MAX {
+            self.reasons.remove(0);
+        }
+        self.reasons.push(Arc::clone(reason));
+    }
+}
+
+fn became_due(stored: &Stored) -> Timestamp {
+    stored.due.max(stored.accepted_at)
+}

@@ -1,0 +1,90 @@
+//! Which deliveries are held, and when that ends. What was received together ends together, so that a message costs a count and not a place in a tree.
+
+use std::collections::BTreeSet;
+
+use txn_change::Timestamp;
+
+use crate::name::WorkerId;
+
+/// What was received together, or extended to the same instant.
+#[derive(Debug)]
+struct Batch {
+    until: Timestamp,
+    worker: WorkerId,
+    /// Position and token; some may have been settled since.
+    items: Vec<(u64, u64)>,
+    live: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    batches: Vec<Option<Batch>>,
+    free: Vec<usize>,
+    ends: BTreeSet<(Timestamp, usize)>,
+    live: usize,
+}
+
+impl Leases {
+    pub(super) const fn live(&self) -> usize {
+        self.live
+    }
+
+    /// When the next one ends, at the earliest.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        self.ends.first().map(|(until, _)| *until)
+    }
+
+    /// Adds leases that end together; returns the number that [`Leases::end`] wants.
+    pub(super) fn add(&mut self, until: Timestamp, worker: WorkerId, items: Vec<(u64, u64)>) -> usize {
+        let live = items.len();
+        let at = self.free.pop().unwrap_or(self.batches.len());
+        let batch = Some(Batch { until, worker, items, live });
+        match self.batches.get_mut(at) {
+            Some(place) => *place = batch,
+            None => self.batches.push(batch),
+        }
+        self.ends.insert((until, at));
+        self.live = self.live.saturating_add(live);
+        at
+    }
+
+    /// Where the next batch will stand.
+    pub(super) fn next_number(&self) -> usize {
+        self.free.last().copied().unwrap_or(self.batches.len())
+    }
+
+    pub(super) fn worker(&self, batch: usize) -> Option<&WorkerId> {
+        self.batches.get(batch)?.as_ref().map(|batch| &batch.worker)
+    }
+
+    /// One lease of a batch has ended.
+    pub(super) fn end(&mut self, at: usize) {
+        let Some(place) = self.batches.get_mut(at) else { return };
+        let Some(batch) = place else { return };
+        self.live = self.live.saturating_sub(1);
+        batch.live = batch.live.saturating_sub(1);
+        if batch.live == 0 {
+            self.ends.remove(&(batch.until, at));
+            *place = None;
+            self.free.push(at);
+        }
+    }
+
+    /// The leases that may have ended by now, with the number of their batch.
+    pub(super) fn ended(&self, now: Timestamp) -> Vec<(usize, u64, u64)> {
+        let batches = self.ends.iter().take_while(|(until, _)| *until <= now).map(|(_, at)| *at);
+        self.items(batches)
+    }
+
+    /// The leases that a worker may hold.
+    pub(super) fn of(&self, worker: &WorkerId) -> Vec<(usize, u64, u64)> {
+        let held = self.batches.iter().enumerate();
+        let held = held.filter(|(_, batch)| batch.as_ref().is_some_and(|batch| batch.worker == *worker));
+        self.items(held.map(|(at, _)| at))
+    }
+
+    fn items(&self, batches: impl Iterator<Item = usize>) -> Vec<(usize, u64, u64)> {
+        let found = batches.filter_map(|at| Some((at, self.batches.get(at)?.as_ref()?)));
+        found.flat_map(|(at, batch)| batch.items.iter().map(move |(position, token)| (at, *position, *token))).collect()
+    }
+}

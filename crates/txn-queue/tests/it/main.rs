@@ -1,0 +1,12 @@
+//! The tests of `txn-queue`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may stop at once"
+)]
+
+mod cloudevents;
+mod conformance;
+mod routes;
