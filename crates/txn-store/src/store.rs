@@ -189,7 +189,7 @@ pub struct LogPage {
 /// - **The log.** Events of one change stand together in their order. A reader never sees an event appear at or below a position that it has read past; per
 ///   subject, log order is commit order. A page that reaches the end holds every event that was acknowledged before the call began.
 /// - **The chain.** Every group of changes that were committed together is a [`Link`] over the digests of its changes and the link before it.
-/// - **Ids of its own.** A change under an id that begins with `txn.` is refused, whoever hands it over: the store keeps its cursors and the beginning of its log under such ids.
+/// - **Ids of its own.** A change under an id whose first word is `txn` (`txn.…`, `txn/…`, `txn-…`) is refused, unless it is to the byte one that the store would make: the store keeps its cursors and the beginning of its log under such ids.
 /// - **Tenants.** No row, answer or error of one tenant is seen from another.
 /// - **Cancellation.** A dropped call has committed all of a change or nothing of it, and leaves nothing locked.
 ///

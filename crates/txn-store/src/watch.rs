@@ -50,7 +50,9 @@ impl Head {
 
     pub(crate) fn advance(&self, to: Position) {
         if self.position.fetch_max(to.0, Ordering::SeqCst) < to.0 {
-            wake(std::mem::take(&mut self.waiting().wakers));
+            // Not under the lock: whoever is woken may come back at once.
+            let wakers = std::mem::take(&mut self.waiting().wakers);
+            wake(wakers);
         }
     }
 

@@ -152,7 +152,12 @@ impl<J> Queue<J> {
     /// A task that waited does no more: another is to be woken instead.
     #[cfg(feature = "postgres")]
     pub(crate) fn forget(&self, waker: &Waker) {
-        self.state().wakers.retain(|known| !known.will_wake(waker));
+        let mut state = self.state();
+        state.wakers.retain(|known| !known.will_wake(waker));
+        // It may have been woken for what it will not take now.
+        let other = if state.jobs.is_empty() { None } else { state.wakers.pop() };
+        drop(state);
+        other.into_iter().for_each(Waker::wake);
     }
 
     /// Says that so much weight is no longer waiting.

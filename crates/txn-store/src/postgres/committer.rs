@@ -130,10 +130,16 @@ impl Committer {
             }
         }
         lines.put_back(back);
-        // The rest of each call follows in its order.
-        let mut whole = patient;
-        let rests: Vec<Vec<Waiting>> = whole.iter().map(|waiting| lines.take_call_of(waiting)).collect();
-        whole.extend(rests.into_iter().flatten());
+        // Call by call, each with its rest: what comes apart would be taken for another call, and stand in another line.
+        let mut whole: Vec<Waiting> = Vec::with_capacity(patient.len());
+        while !patient.is_empty() {
+            let first = patient.remove(0);
+            let (of_call, others): (Vec<Waiting>, Vec<Waiting>) =
+                patient.into_iter().partition(|waiting| waiting.is_of_call_of(&first));
+            let rest = lines.take_call_of(&first);
+            whole.extend(std::iter::once(first).chain(of_call).chain(rest));
+            patient = others;
+        }
         let limit = self.shared.limits.queue_max;
         for waiting in self.shared.put_off.push_within(whole, limit) {
             waiting.answer(Err(match self.shared.put_off.closed() {

@@ -309,7 +309,7 @@ impl Postgres {
         answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, format!("{doing} ended"))))
     }
 
-    /// Closes the store: takes no more, finishes what was handed over, and ends its sessions. Dropping a store does the same without waiting for it.
+    /// Closes the store: takes no more, finishes what was handed over but for what waits for rows that others hold, which is answered [`ErrorKind::Closed`], and ends its sessions. Dropping a store does the same without waiting for it.
     pub async fn close(mut self) {
         self.shared.close("the store is closed");
         for task in self.tasks.drain(..) {

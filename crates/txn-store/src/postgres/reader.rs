@@ -60,6 +60,9 @@ impl From<Error> for Unread {
 /// Calls for snapshots that are taken at once, at most.
 const GETS_MAX: usize = 64;
 
+/// Keys that calls of several callers ask for at once, at most. Who asks for more is answered alone.
+const KEYS_MAX: usize = 8_192;
+
 /// Asks the server; once more, on another session, when an old one has ended. Reading twice does no harm.
 macro_rules! asked {
     ($reader:ident, $session:ident, $question:expr) => {
@@ -100,7 +103,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
         if !gets.is_empty() {
             let weight = gets.iter().fold(0usize, |sum, get: &Get| sum.saturating_add(get.asks.len()));
             shared.gets.done(weight);
-            reader.get(gets.drain(..).filter(|get| !get.reply.is_canceled()).collect()).await;
+            while !gets.is_empty() {
+                reader.get(next_gets(&mut gets)).await;
+            }
+            // Only now: till then another reader may have it.
+            if question.is_empty() {
+                shared.questions.take(&mut question, 1, false);
+            }
         }
         if let Some(question) = question.pop_front() {
             shared.questions.done(1);
@@ -109,14 +118,34 @@ pub(super) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Takes what waits for snapshots, and one other question. False when both queues are closed and empty.
+/// The calls that are asked with one statement: those that somebody waits for, as many as have few keys together.
+fn next_gets(gets: &mut VecDeque<Get>) -> Vec<Get> {
+    let (mut taken, mut keys) = (Vec::new(), 0usize);
+    while let Some(get) = gets.pop_front() {
+        if get.reply.is_canceled() {
+            continue;
+        }
+        keys = get.asks.iter().map(Ask::keys).fold(keys, usize::saturating_add);
+        if keys > KEYS_MAX && !taken.is_empty() {
+            gets.push_front(get);
+            break;
+        }
+        taken.push(get);
+    }
+    taken
+}
+
+/// Takes what waits for snapshots, or else one other question. False when both queues are closed and empty.
 fn poll_take(
     shared: &Shared,
     context: &mut Context<'_>,
     gets: &mut VecDeque<Get>,
     question: &mut VecDeque<Question>,
 ) -> Poll<bool> {
-    let taken = [shared.gets.poll_take(context, gets, GETS_MAX), shared.questions.poll_take(context, question, 1)];
+    let mut taken = [shared.gets.poll_take(context, gets, GETS_MAX), Poll::Pending];
+    if taken[0] != Poll::Ready(true) {
+        taken[1] = shared.questions.poll_take(context, question, 1);
+    }
     if taken.contains(&Poll::Ready(true)) {
         // What comes now is for one that sleeps.
         shared.gets.forget(context.waker());

@@ -204,9 +204,25 @@ impl Subscriber for Spans {
     }
 }
 
+/// Runs a test in a process of its own, and says whether this is it: a place in the code that another test comes to for the first time, just as a subscriber is set, may never hear of that one.
+fn is_alone(test: &str) -> bool {
+    const CHILD: &str = "TXN_TEST_SPANS";
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = child.args([test, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    false
+}
+
 /// Case C60.
 #[test]
 fn each_call_is_a_span_that_says_how_it_ended_and_gives_nobody_away() {
+    if !is_alone("observe::each_call_is_a_span_that_says_how_it_ended_and_gives_nobody_away") {
+        return;
+    }
     for home in Home::all().iter().filter(|home| home.is_durable()) {
         let store = home.open(Arc::new(SystemClock), StoreLimits::default());
         let tenant = Tenant::new("very-secret-tenant").unwrap();
@@ -218,11 +234,6 @@ fn each_call_is_a_span_that_says_how_it_ended_and_gives_nobody_away() {
             Commit { tenant: tenant.clone(), change }
         };
         let query = Query::Records(Range::kind(Kind::new("very-secret-kind").unwrap()));
-        // A place in the code that another test comes to for the first time, just as a subscriber is set, may never hear of that one: all have been come to before.
-        block_on(store.commit(vec![commit("before", "before")]));
-        block_on(store.get(vec![Ask::new(tenant.clone())])).unwrap();
-        block_on(store.find(&tenant, &query, None, 1)).unwrap();
-        block_on(store.read(Position(0), 1)).unwrap();
         let spans = Spans::default();
         tracing::subscriber::with_default(spans.clone(), || {
             block_on(store.commit(vec![commit("a", "a")]));
@@ -260,13 +271,7 @@ fn each_call_is_a_span_that_says_how_it_ended_and_gives_nobody_away() {
 /// Case C60.
 #[test]
 fn a_group_is_a_span_that_follows_from_the_calls_whose_changes_it_holds() {
-    const CHILD: &str = "TXN_TEST_SPANS";
-    let this = "observe::a_group_is_a_span_that_follows_from_the_calls_whose_changes_it_holds";
-    if std::env::var_os(CHILD).is_none() {
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        let output = child.args([this, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    if !is_alone("observe::a_group_is_a_span_that_follows_from_the_calls_whose_changes_it_holds") {
         return;
     }
     let spans = Spans::default();

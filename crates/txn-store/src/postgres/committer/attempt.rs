@@ -161,12 +161,12 @@ fn judge<'g>(group: &'g [Member], loaded: &mut Loaded, written: &mut Written<'g>
     let mut put_off: Vec<&Waiting> = Vec::new();
     for (_, waiting) in group {
         let (tenant, change) = (&waiting.commit.tenant, &waiting.commit.change);
-        let Some(rows) = loaded.tenants.get(tenant) else { continue };
-        if rows.is_taken(change) || put_off.last().is_some_and(|_| put_off.iter().any(|p| p.is_of_call_of(waiting))) {
+        let free = loaded.tenants.get(tenant).filter(|rows| !rows.is_taken(change));
+        let Some(rows) = free.filter(|_| !put_off.iter().any(|earlier| earlier.is_of_call_of(waiting))) else {
             put_off.push(waiting);
             judged.push(Judged::PutOff);
             continue;
-        }
+        };
         judged.push(match evaluate(rows, change, now) {
             Err(refusal) => {
                 written.refuse(loaded, tenant, change);

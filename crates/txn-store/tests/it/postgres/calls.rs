@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sqlx::PgConnection;
-use txn_change::Expect;
-use txn_store::{Outcome, StoreLimits};
+use txn_change::{Change, Expect, Tenant};
+use txn_store::{Commit, Outcome, Store as _, StoreLimits};
 
 use super::{
     sample::{alone, body, change, commit, done, note, run, session},
@@ -80,5 +80,45 @@ fn the_second_change_of_a_call_is_not_committed_before_the_first() {
         };
         let (_, call, ()) = tokio::join!(beside, call, release);
         assert!(matches!(call[..], [Ok(Outcome::Done(_)), Ok(Outcome::Refused(_))]), "{call:?}");
+    });
+}
+
+/// The story: what two calls had in one group was left to the patient committer in one piece, and then what was left of both. There a call that comes apart was taken for another, and stood in another line: its end was committed before its middle.
+#[test]
+fn a_call_over_several_tenants_keeps_its_order_when_it_has_to_wait() {
+    alone(async {
+        let schema = server::fresh_schema();
+        let limits = StoreLimits { group_max: 6, ..StoreLimits::default() };
+        let store = server::options(&schema).limits(limits).open().await.unwrap();
+        let of = |tenant: &str, change: Change| Commit { tenant: Tenant::new(tenant).unwrap(), change };
+        for tenant in ["a", "b"] {
+            let told = store.commit(vec![of(tenant, change("first").insert(note(1), body(), vec![]))]).await;
+            assert!(matches!(told[..], [Ok(Outcome::Done(_))]), "{told:?}");
+        }
+        let mut holds = session().await;
+        run(&mut holds, format!("BEGIN; SELECT FROM {schema}.record FOR UPDATE")).await;
+        // The first waits for a row; of the others, each needs what the one before has done.
+        let call = |tenant: &str, at: u64| -> Vec<Commit> {
+            let first = of(tenant, change(&format!("{tenant}/0")).put(note(1), Expect::Version(1), body(), vec![]));
+            let others = (1..12u64).map(|n| {
+                let change = change(&format!("{tenant}/{n}"));
+                let record = note(at);
+                let change = if n == 1 {
+                    change.insert(record, body(), vec![])
+                } else {
+                    change.put(record, Expect::Version(n - 1), body(), vec![])
+                };
+                of("shared", change)
+            });
+            std::iter::once(first).chain(others).collect()
+        };
+        let release = async {
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            run(&mut holds, "ROLLBACK").await;
+        };
+        let (a, b, ()) = tokio::join!(store.commit(call("a", 100)), store.commit(call("b", 200)), release);
+        for told in a.iter().chain(&b) {
+            assert!(matches!(told, Ok(Outcome::Done(_))), "{told:?}\n{a:?}\n{b:?}");
+        }
     });
 }
