@@ -74,8 +74,12 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
 
 /// A process group as a terminal makes it, that holds a server until it is ended.
 fn holder(place: &Place) -> (Child, SocketAddr) {
-    let mut xtask = place.xtask(&["services", "run", "sh", "-c", "echo $TXN_POSTGRES_URL; exec sleep 600"]);
-    let mut child = xtask.stdout(Stdio::piped()).process_group(0).spawn().unwrap();
+    let xtask = place.xtask(&["services", "run", "sh", "-c", "echo $TXN_POSTGRES_URL; exec sleep 600"]);
+    // Of a run in the background of a shell, everything ignores interrupts, what is started here too.
+    let mut run = Command::new("env");
+    run.arg("--default-signal=INT").arg(xtask.get_program()).args(xtask.get_args());
+    run.envs(xtask.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = run.stdout(Stdio::piped()).process_group(0).spawn().unwrap();
     let mut url = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
     let address = address(&url);
