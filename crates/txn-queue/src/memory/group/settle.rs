@@ -1,0 +1,216 @@
+//! How a delivery ends: settled by its worker, with its lease, or with the message itself.
+
+use std::{cmp::Reverse, sync::Arc, time::Duration};
+
+use txn_change::Timestamp;
+
+use super::{super::log::Log, Dying, GroupState, Slot, State, became_due};
+use crate::{
+    name::WorkerId,
+    queue::{Action, Lease, Settled},
+    topology::{BehindRetry, Cause, Order},
+};
+
+/// So many reasons of a message are kept.
+const REASONS_MAX: usize = 8;
+
+/// How long a message waits that is dead while its dead letters have no room.
+const DEAD_PAUSE: Duration = Duration::from_secs(60);
+
+impl GroupState {
+    /// Settles one delivery. What is to die is added to `dying`.
+    pub(in super::super) fn settle(
+        &mut self,
+        lease: &Lease,
+        action: &Action,
+        log: &Log,
+        now: Timestamp,
+        dying: &mut Vec<Dying>,
+    ) -> Settled {
+        let position = lease.position.0;
+        let deliveries_max = self.spec.deliveries_max.get();
+        let Some(slot) = self.slot_mut(position) else { return Settled::Gone };
+        if slot.state == State::Done {
+            return Settled::Gone;
+        }
+        if slot.state != State::Leased || slot.token != lease.token || slot.until <= now {
+            return Settled::Stale;
+        }
+        let batch = slot.batch;
+        if log.get(position).is_none_or(|stored| stored.is_removed) {
+            self.leases.end(batch);
+            self.done(position, log, now);
+            return Settled::Gone;
+        }
+        match action {
+            Action::Ack => {
+                self.leases.end(batch);
+                self.counts.acked = self.counts.acked.saturating_add(1);
+                self.done(position, log, now);
+            }
+            Action::Retry { after, reason } => {
+                slot.remember(reason);
+                let is_exhausted = slot.deliveries >= deliveries_max;
+                self.leases.end(batch);
+                if is_exhausted {
+                    dying.push(Dying { position, cause: Cause::Exhausted });
+                } else {
+                    self.put_off(position, now.after(*after).unwrap_or(Timestamp::MAX), log, now);
+                }
+            }
+            Action::Release => {
+                slot.deliveries = slot.deliveries.saturating_sub(1);
+                self.leases.end(batch);
+                self.again(position, log, now);
+            }
+            Action::Dead { reason } => {
+                slot.remember(reason);
+                self.leases.end(batch);
+                dying.push(Dying { position, cause: Cause::Rejected });
+            }
+            Action::Extend { lease: wait } => {
+                let until = now.after(*wait).unwrap_or(Timestamp::MAX);
+                let token = slot.token;
+                if let Some(worker) = self.leases.worker(batch).cloned() {
+                    let batch = self.extend(batch, until, worker, position, token);
+                    if let Some(slot) = self.slot_mut(position) {
+                        slot.until = until;
+                        slot.batch = batch;
+                    }
+                }
+            }
+        }
+        Settled::Applied
+    }
+
+    fn extend(&mut self, batch: usize, until: Timestamp, worker: WorkerId, position: u64, token: u64) -> usize {
+        let new = self.leases.add(until, worker, vec![(position, token)]);
+        self.leases.end(batch);
+        new
+    }
+
+    /// Ends the leases of a worker as if their time had come.
+    pub(in super::super) fn rescue(&mut self, worker: &WorkerId, log: &Log, now: Timestamp) -> Vec<Dying> {
+        let mut dying = Vec::new();
+        self.end_leases(self.leases.of(worker), log, now, &mut dying);
+        dying
+    }
+
+    pub(super) fn end_leases(
+        &mut self,
+        leases: Vec<(usize, u64, u64)>,
+        log: &Log,
+        now: Timestamp,
+        dying: &mut Vec<Dying>,
+    ) {
+        for (batch, position, token) in leases {
+            let deliveries_max = self.spec.deliveries_max.get();
+            let Some(slot) = self.slot_mut(position) else { continue };
+            // Settled since, or extended into another batch.
+            if slot.state != State::Leased || slot.token != token || slot.batch != batch {
+                continue;
+            }
+            let is_exhausted = slot.deliveries >= deliveries_max;
+            self.leases.end(batch);
+            if is_exhausted {
+                // Whoever had it must not settle it any more.
+                self.set(position, State::Leased, now);
+                dying.push(Dying { position, cause: Cause::Exhausted });
+            } else {
+                self.again(position, log, now);
+            }
+        }
+    }
+
+    /// A lease has ended; the message is ready at once.
+    fn again(&mut self, position: u64, log: &Log, now: Timestamp) {
+        // The message stands in its line before its permit is free, so that it comes first.
+        self.make_ready(position, log, now);
+        self.free_permit(position, log, now);
+    }
+
+    /// A lease has ended; the message is ready after a while.
+    fn put_off(&mut self, position: u64, until: Timestamp, log: &Log, now: Timestamp) {
+        if until <= now {
+            return self.again(position, log, now);
+        }
+        self.set(position, State::Waiting, until);
+        self.waiting.push(Reverse((until, position)));
+        let parks = matches!(self.spec.order, Order::PerKey { behind_retry: BehindRetry::Park, .. });
+        if parks && self.key(position, log).is_some() {
+            if let Some(slot) = self.slot_mut(position) {
+                slot.is_parked = true;
+            }
+        } else {
+            self.free_permit(position, log, now);
+        }
+    }
+
+    pub(super) fn done(&mut self, position: u64, log: &Log, now: Timestamp) {
+        self.set(position, State::Done, now);
+        if let Some(slot) = self.slot_mut(position) {
+            slot.reasons = Vec::new();
+        }
+        self.free_permit(position, log, now);
+    }
+
+    /// How often it was delivered, and what its workers said.
+    pub(in super::super) fn history(&self, position: u64) -> (u32, Vec<Arc<str>>) {
+        self.slot(position).map_or((0, Vec::new()), |slot| (slot.deliveries, slot.reasons.clone()))
+    }
+
+    /// It stands among the dead letters.
+    pub(in super::super) fn buried(&mut self, position: u64, log: &Log, now: Timestamp) {
+        self.counts.dead = self.counts.dead.saturating_add(1);
+        self.done(position, log, now);
+        self.forget_done();
+    }
+
+    /// The dead letters have no room: it is kept, and tried again.
+    pub(in super::super) fn not_buried(&mut self, position: u64, log: &Log, now: Timestamp) {
+        self.put_off(position, now.after(DEAD_PAUSE).unwrap_or(Timestamp::MAX), log, now);
+    }
+
+    /// The first message of the topic goes, whatever it was doing.
+    pub(in super::super) fn drop_first(&mut self, log: &Log, now: Timestamp) {
+        let position = log.first();
+        if position < self.first {
+            return;
+        }
+        if let Some(slot) = self.slot(position) {
+            let (state, batch) = (slot.state, slot.batch);
+            match state {
+                State::Leased => {
+                    self.leases.end(batch);
+                    self.free_permit(position, log, now);
+                }
+                State::Ready => {
+                    let place = log.get(position).map(|stored| (became_due(stored), position));
+                    let lane = self.key(position, log).and_then(|key| self.lanes.get_mut(key));
+                    if let (Some(lane), Some(place)) = (lane, place) {
+                        lane.line.remove(&place);
+                    }
+                }
+                State::Waiting => {
+                    self.unpark(position, log);
+                    if let Some(key) = self.key(position, log) {
+                        self.give_turn(key, log, now);
+                    }
+                }
+                State::Done => {}
+            }
+            self.slots.pop_front();
+        }
+        self.first = position.saturating_add(1);
+        self.forget_done();
+    }
+}
+
+impl Slot {
+    fn remember(&mut self, reason: &Arc<str>) {
+        if self.reasons.len() >= REASONS_MAX {
+            self.reasons.remove(0);
+        }
+        self.reasons.push(Arc::clone(reason));
+    }
+}
