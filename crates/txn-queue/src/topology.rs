@@ -159,6 +159,7 @@ pub enum Cause {
 
 impl Rate {
     /// The time that so many messages take.
+    #[cfg(feature = "memory")]
     pub(crate) fn time_of(self, messages: u64) -> Duration {
         let nanos = self.per.as_nanos().saturating_mul(u128::from(messages));
         let nanos = nanos.checked_div(u128::from(self.messages.get())).unwrap_or(0);
