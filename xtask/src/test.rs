@@ -13,6 +13,8 @@ use crate::servers::{Servers, strace};
 const SERVERLESS: &[&str] = &[
     "txn-queue/conformance",
     "txn-queue/memory",
+    "txn-queue/postgres",
+    "txn-queue/sqlite",
     "txn-store/conformance",
     "txn-store/faults",
     "txn-store/memory",

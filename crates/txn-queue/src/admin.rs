@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use txn_change::Timestamp;
 
 use crate::{
@@ -52,6 +53,17 @@ pub enum Control {
     Seek(Group, Start),
     /// Ends the leases of an incarnation that is known to be dead, as if their time had come.
     Rescue(WorkerId),
+}
+
+impl Control {
+    /// The topic that it is about; `None` for all.
+    #[must_use]
+    pub fn topic(&self) -> Option<&Topic> {
+        match self {
+            Self::Pause(group) | Self::Resume(group) | Self::Seek(group, _) => Some(group.topic()),
+            Self::Rescue(_) => None,
+        }
+    }
 }
 
 /// Sends dead letters of a group back to it, and to no other. Each is taken from the dead letters in the same step.
@@ -119,7 +131,7 @@ pub struct TopicStats {
 }
 
 /// How a group stands. What was counted is counted since the queue was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct GroupStats {
     /// Messages that it has not settled: ready, waiting and leased.
     pub depth: u64,

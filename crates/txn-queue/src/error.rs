@@ -14,6 +14,8 @@ pub enum ErrorKind {
     Overloaded,
     /// The queue is closed.
     Closed,
+    /// Another process, or another handle of this one, owns the queue.
+    Locked,
     /// The medium does not answer now.
     Unavailable,
     /// The stored format is newer than this build.
@@ -43,6 +45,16 @@ impl Error {
         Self { kind, context: context.into(), source: None }
     }
 
+    /// The same, for another caller; what caused it becomes text.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn again(&self) -> Self {
+        let context = match &self.source {
+            Some(source) => format!("{}: {source}", self.context),
+            None => self.context.clone(),
+        };
+        Self::new(self.kind, context)
+    }
+
     /// Adds what caused it.
     #[must_use]
     pub fn because(mut self, source: impl error::Error + Send + Sync + 'static) -> Self {
@@ -70,6 +82,7 @@ impl fmt::Display for Error {
             ErrorKind::Unsupported => "unsupported",
             ErrorKind::Overloaded => "overloaded",
             ErrorKind::Closed => "closed",
+            ErrorKind::Locked => "locked",
             ErrorKind::Unavailable => "unavailable",
             ErrorKind::Newer => "newer format",
             ErrorKind::Corrupt => "corrupt",

@@ -10,6 +10,10 @@ mod clock;
 mod cloudevents;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod durable;
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+mod engine;
 mod error;
 mod limits;
 #[cfg(feature = "memory")]
@@ -18,6 +22,8 @@ mod message;
 mod name;
 mod queue;
 mod routes;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod topology;
 mod trace;
 

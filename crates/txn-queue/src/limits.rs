@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::{
     cloudevents::is_taken,
+    error::{Error, ErrorKind},
     message::{Attribute, Message},
-    queue::Refusal,
+    queue::{Action, Receive, Refusal, Settle},
 };
 
 /// The limits of one queue. Exceeding one is an error or a refusal that names it.
@@ -27,6 +28,10 @@ pub struct QueueLimits {
     pub topology_max: usize,
     /// Topics that one message may come to, at most.
     pub copies_max: usize,
+    /// Calls that wait for a durable backend, at most.
+    pub calls_max: usize,
+    /// Steps after which a durable backend saves a topic's state: whoever opens the topic reads that, and so many steps more, at most.
+    pub steps_max: u64,
 }
 
 impl Default for QueueLimits {
@@ -40,11 +45,50 @@ impl Default for QueueLimits {
             lease_max: Duration::from_secs(12 * 3_600),
             topology_max: 10_000,
             copies_max: 256,
+            calls_max: 4_096,
+            steps_max: 1_024,
         }
     }
 }
 
 impl QueueLimits {
+    pub(crate) fn check_batch(&self, found: usize) -> Result<(), Error> {
+        let max = self.batch_max;
+        if found > max {
+            let context = format!("a batch of {found}; at most {max} are allowed");
+            return Err(Error::new(ErrorKind::Invalid, context));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_receive(&self, receive: &Receive) -> Result<(), Error> {
+        let max = self.receive_max;
+        if receive.max > max {
+            let context = format!("{} messages at once; at most {max} are allowed", receive.max);
+            return Err(Error::new(ErrorKind::Invalid, context));
+        }
+        self.check_lease(receive.lease)
+    }
+
+    pub(crate) fn check_settle(&self, batch: &[Settle]) -> Result<(), Error> {
+        self.check_batch(batch.len())?;
+        for settle in batch {
+            if let Action::Extend { lease } = settle.action {
+                self.check_lease(lease)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_lease(&self, lease: Duration) -> Result<(), Error> {
+        let max = self.lease_max;
+        if lease.is_zero() || lease > max {
+            let context = format!("a lease of {lease:?}; more than nothing and at most {max:?} is allowed");
+            return Err(Error::new(ErrorKind::Invalid, context));
+        }
+        Ok(())
+    }
+
     /// Checks a message's sizes and names.
     ///
     /// # Errors

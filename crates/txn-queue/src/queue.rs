@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use txn_change::Timestamp;
 
 use crate::{
@@ -125,7 +126,7 @@ impl Refusal {
 }
 
 /// A group of a topic: one reader with its own progress, whose workers share its messages. Cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Group(Arc<(Topic, GroupName)>);
 
 impl Group {
@@ -177,7 +178,7 @@ pub struct Received {
 pub struct Seen(pub u64);
 
 /// The place of a message in its topic: later ones have higher places, and not every number is a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Position(pub u64);
 
 /// A message that a worker holds until its lease ends.
@@ -264,6 +265,17 @@ pub enum Wait {
     Messages(Group, Seen),
     /// For room in a topic.
     Room(Topic),
+}
+
+impl Wait {
+    /// The topic that it is about.
+    #[must_use]
+    pub fn topic(&self) -> &Topic {
+        match self {
+            Self::Messages(group, _) => group.topic(),
+            Self::Room(topic) => topic,
+        }
+    }
 }
 
 /// Keeps messages, and gives each to one worker of every group at a time, until one has settled it.

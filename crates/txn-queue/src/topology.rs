@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use txn_change::Timestamp;
 
 use crate::{
@@ -36,7 +37,7 @@ pub struct Topology {
 }
 
 /// A topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicSpec {
     /// Its name.
     pub topic: Topic,
@@ -51,7 +52,7 @@ pub struct TopicSpec {
 }
 
 /// What happens when a topic is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Overflow {
     /// A new message is refused.
     Reject,
@@ -60,7 +61,7 @@ pub enum Overflow {
 }
 
 /// A group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupSpec {
     /// Which.
     pub group: Group,
@@ -76,12 +77,12 @@ pub struct GroupSpec {
     pub rate: Option<Rate>,
     /// Messages that its workers hold, at most, all together.
     pub in_flight_max: usize,
-    /// Where its dead letters go. `None`: to the topic `dead.` and the group's topic and name, which is made when it is first needed.
+    /// Where its dead letters go. `None`: to the topic `dead.` and the group's topic and name. A topic that does not exist is declared with the group.
     pub dead_letters: Option<Topic>,
 }
 
 /// Where a group begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Start {
     /// With the oldest message that is kept.
     Beginning,
@@ -94,7 +95,7 @@ pub enum Start {
 }
 
 /// Whether the messages of a key follow each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Order {
     /// They need not.
     None,
@@ -108,7 +109,7 @@ pub enum Order {
 }
 
 /// What the messages of a key do while one of them waits for its retry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum BehindRetry {
     /// They wait, too.
     Park,
@@ -117,7 +118,7 @@ pub enum BehindRetry {
 }
 
 /// So many messages in so long, evenly, with bursts of as many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rate {
     /// How many.
     pub messages: NonZeroU32,
@@ -126,7 +127,7 @@ pub struct Rate {
 }
 
 /// How a message came to be dead.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Death {
     /// Why.
@@ -148,7 +149,7 @@ pub struct Death {
 }
 
 /// Why a message is dead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Cause {
     /// A worker said so.
@@ -159,7 +160,7 @@ pub enum Cause {
 
 impl Rate {
     /// The time that so many messages take.
-    #[cfg(feature = "memory")]
+    #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
     pub(crate) fn time_of(self, messages: u64) -> Duration {
         let nanos = self.per.as_nanos().saturating_mul(u128::from(messages));
         let nanos = nanos.checked_div(u128::from(self.messages.get())).unwrap_or(0);

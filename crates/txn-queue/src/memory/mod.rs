@@ -1,9 +1,5 @@
 //! The queue in memory: the reference for every other backend. It needs no runtime, forgets everything when it is dropped, and does each call within one poll.
 
-mod group;
-mod leases;
-mod log;
-mod ready;
 mod state;
 mod topic;
 
@@ -22,12 +18,20 @@ use crate::{
     admin::{Control, QueueAdmin, Redrive, Redriven, Reschedule, Rescheduled, Stats},
     capabilities::Capabilities,
     clock::{Clock, SystemClock},
-    error::{Error, ErrorKind},
+    engine::{
+        between,
+        group::{Leased, Wanted},
+        log::Log,
+        topic::{Topic, find},
+    },
+    error::Error,
     limits::QueueLimits,
-    queue::{Action, Publish, Published, Queue, Receive, Received, Seen, Settle, Settled, Wait},
+    queue::{
+        Delivery, Group, Lease, Position, Publish, Published, Queue, Receive, Received, Seen, Settle, Settled, Wait,
+    },
     topology::Topology,
 };
-use state::{State, between, find};
+use state::State;
 
 /// A queue in memory.
 ///
@@ -65,24 +69,6 @@ impl Memory {
         state.last = Some(now);
         (state, now)
     }
-
-    fn check_batch(&self, found: usize) -> Result<(), Error> {
-        let max = self.limits.batch_max;
-        if found > max {
-            let context = format!("a batch of {found}; at most {max} are allowed");
-            return Err(Error::new(ErrorKind::Invalid, context));
-        }
-        Ok(())
-    }
-
-    fn check_lease(&self, lease: Duration) -> Result<(), Error> {
-        let max = self.limits.lease_max;
-        if lease.is_zero() || lease > max {
-            let context = format!("a lease of {lease:?}; more than nothing and at most {max:?} is allowed");
-            return Err(Error::new(ErrorKind::Invalid, context));
-        }
-        Ok(())
-    }
 }
 
 impl Default for Memory {
@@ -113,7 +99,7 @@ impl Queue for Memory {
     }
 
     async fn publish(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
-        self.check_batch(batch.len())?;
+        self.limits.check_batch(batch.len())?;
         let mut wakers = Vec::new();
         let results = {
             let (mut state, now) = self.state();
@@ -125,23 +111,22 @@ impl Queue for Memory {
     }
 
     async fn receive(&self, receive: Receive) -> Result<Received, Error> {
-        self.check_lease(receive.lease)?;
-        if receive.max > self.limits.receive_max {
-            let context = format!("{} messages at once; at most {} are allowed", receive.max, self.limits.receive_max);
-            return Err(Error::new(ErrorKind::Invalid, context));
-        }
+        self.limits.check_receive(&receive)?;
         let mut wakers = Vec::new();
         let received = {
             let (mut state, now) = self.state();
             state.advance(&receive.group, now, &mut wakers)?;
             let mut tokens = state.tokens;
-            let (topic, until) = (state.topic(receive.group.topic())?, now.after(receive.lease));
-            let until = until.unwrap_or(Timestamp::MAX);
-            let group = find(&mut topic.groups, &receive.group)?;
-            let deliveries = group.receive(&receive, until, &topic.log, now, &mut tokens);
+            let known = state.topic(receive.group.topic())?;
+            let Topic { groups, log, .. } = &mut known.topic;
+            let group = find(groups, &receive.group)?;
+            let until = now.after(receive.lease).unwrap_or(Timestamp::MAX);
+            let leased =
+                group.receive(Wanted { worker: &receive.worker, max: receive.max, until }, log, now, &mut tokens);
+            let deliveries = leased.iter().filter_map(|leased| delivery(&receive.group, leased, until, log)).collect();
             let seen = Seen(group.changes());
             let next_in = group.next_at(now).map(|next| between(now, next));
-            topic.release(now, &mut wakers);
+            known.release(now, &mut wakers);
             state.tokens = tokens;
             Received { deliveries, next_in, seen }
         };
@@ -150,12 +135,7 @@ impl Queue for Memory {
     }
 
     async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
-        self.check_batch(batch.len())?;
-        for settle in &batch {
-            if let Action::Extend { lease } = settle.action {
-                self.check_lease(lease)?;
-            }
-        }
+        self.limits.check_settle(&batch)?;
         let mut wakers = Vec::new();
         let results = {
             let (mut state, now) = self.state();
@@ -174,7 +154,7 @@ impl Queue for Memory {
                         Ok(topic) => topic,
                         Err(error) => return Poll::Ready(Err(error)),
                     };
-                    match find(&mut topic.groups, group) {
+                    match topic.topic.group(group) {
                         Ok(group) if group.changes() == seen.0 => {
                             group.register(context.waker());
                             false
@@ -184,9 +164,9 @@ impl Queue for Memory {
                     }
                 }
                 Wait::Room(topic) => match state.topic(topic) {
-                    Ok(topic) if topic.has_room() => true,
-                    Ok(topic) => {
-                        topic.register_room(context.waker());
+                    Ok(known) if known.topic.has_room() => true,
+                    Ok(known) => {
+                        known.topic.register_room(context.waker());
                         false
                     }
                     Err(error) => return Poll::Ready(Err(error)),
@@ -206,7 +186,7 @@ impl QueueAdmin for Memory {
     }
 
     async fn reschedule(&self, batch: Vec<Reschedule>) -> Result<Vec<Rescheduled>, Error> {
-        self.check_batch(batch.len())?;
+        self.limits.check_batch(batch.len())?;
         let mut wakers = Vec::new();
         let results = {
             let (mut state, now) = self.state();
@@ -242,6 +222,19 @@ impl QueueAdmin for Memory {
 
     async fn stats(&self) -> Result<Stats, Error> {
         let (state, _) = self.state();
-        Ok(Stats { topics: state.topics.iter().map(|(name, topic)| (name.clone(), topic.stats())).collect() })
+        Ok(Stats { topics: state.topics.iter().map(|(name, known)| (name.clone(), known.topic.stats())).collect() })
     }
+}
+
+fn delivery(group: &Group, leased: &Leased, until: Timestamp, log: &Log) -> Option<Delivery> {
+    let stored = log.get(leased.position)?;
+    let carried = stored.carried.as_ref()?;
+    Some(Delivery {
+        lease: Lease { group: group.clone(), position: Position(leased.position), token: leased.token },
+        message: Arc::clone(&carried.message),
+        deliveries: leased.deliveries,
+        accepted_at: stored.accepted_at,
+        leased_until: until,
+        death: carried.death.clone(),
+    })
 }

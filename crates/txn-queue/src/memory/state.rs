@@ -1,29 +1,25 @@
 //! Everything that a queue in memory holds, and what is done to it under its lock.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    task::Waker,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, task::Waker};
 
 use foldhash::fast::RandomState;
 use txn_change::Timestamp;
 
-use super::{
-    group::{Dying, GroupState},
-    log::Stored,
-    topic::{Admission, TopicState},
-};
+use super::topic::{Admission, TopicState};
 use crate::{
     admin::{Control, Redrive, Redriven},
+    engine::{
+        admit,
+        group::Dying,
+        log::{Carried, Stored},
+        topic::{Topic as Decided, find},
+    },
     error::{Error, ErrorKind},
     limits::QueueLimits,
-    message::{Message, When},
-    name::{ExchangeName, GroupName, RoutingKey, Topic},
+    name::Topic,
     queue::{Action, Address, Group, Lease, Publish, Published, Refusal, Settle, Settled},
     routes::Routes,
-    topology::{TopicSpec, Topology},
+    topology::Topology,
 };
 
 #[derive(Default)]
@@ -62,16 +58,17 @@ impl State {
     ) -> Result<Published, Refusal> {
         let Publish { to, message } = publish;
         limits.check(&message)?;
-        let (message, due, expires) = timed(message, now)?;
+        let (message, due, expires) = admit::timed(message, now)?;
         let stored = || Stored {
-            message: Arc::clone(&message),
+            key: message.key.clone(),
+            priority: message.priority,
             accepted_at: now,
             due,
             expires,
             only: None,
-            death: None,
-            redriven: 0,
             is_removed: false,
+            is_moved: false,
+            carried: Some(Carried { message: Arc::clone(&message), death: None, redriven: 0 }),
         };
         let (exchange, routing_key) = match to {
             Address::Topic(topic) => {
@@ -89,7 +86,7 @@ impl State {
         };
         // Those that have it already are passed over; one that refuses, refuses for all.
         let mut takers = Vec::new();
-        for topic in self.targets(exchange, routing_key.as_ref(), &message, limits)? {
+        for topic in admit::targets(&self.routes, exchange, routing_key.as_ref(), &message, limits)? {
             match self.topics.get_mut(&topic).map(|state| state.examine(&message, now)) {
                 None => return Err(Refusal::NoSuchTopic { topic }),
                 Some(Admission::Refuses(refusal)) => return Err(refusal),
@@ -108,29 +105,10 @@ impl State {
         Ok(Published::Accepted { copies: takers.len() })
     }
 
-    fn targets(
-        &self,
-        exchange: ExchangeName,
-        routing_key: Option<&RoutingKey>,
-        message: &Message,
-        limits: &QueueLimits,
-    ) -> Result<Vec<Topic>, Refusal> {
-        let Some(topics) = self.routes.route(&exchange, routing_key, message) else {
-            return Err(Refusal::NoSuchExchange { exchange });
-        };
-        match topics.len() {
-            0 => Err(Refusal::Unroutable { exchange }),
-            found if found > limits.copies_max => {
-                Err(Refusal::TooLarge { what: "copies", found, max: limits.copies_max })
-            }
-            _ => Ok(topics),
-        }
-    }
-
     /// Does what time has brought to a group, so that what follows sees it as it is.
     pub(super) fn advance(&mut self, group: &Group, now: Timestamp, wakers: &mut Vec<Waker>) -> Result<(), Error> {
-        let topic = self.topic(group.topic())?;
-        let dying = find(&mut topic.groups, group)?.advance(&topic.log, now);
+        let Decided { groups, log, .. } = &mut self.topic(group.topic())?.topic;
+        let dying = find(groups, group)?.advance(log, now);
         self.bury(group, dying, now, wakers);
         Ok(())
     }
@@ -143,7 +121,7 @@ impl State {
             let count = rest.iter().take_while(|settle| settle.lease.group == *group).count();
             let (same, others) = rest.split_at(count);
             let known = self.topics.get_mut(group.topic());
-            let known = known.and_then(|topic| Some((topic.groups.get_mut(group.name())?, &topic.log)));
+            let known = known.and_then(|known| Some((known.topic.groups.get_mut(group.name())?, &known.topic.log)));
             match known {
                 None => results.extend(same.iter().map(|_| Settled::Gone)),
                 Some((state, log)) => {
@@ -170,74 +148,40 @@ impl State {
     fn bury(&mut self, group: &Group, dying: Vec<Dying>, now: Timestamp, wakers: &mut Vec<Waker>) {
         for dead in dying {
             let Some(topic) = self.topics.get(group.topic()) else { return };
-            let Some(letters) = topic.groups.get(group.name()).map(|group| group.spec.dead_letter_topic()) else {
+            let Some(letters) = topic.topic.groups.get(group.name()).map(|group| group.spec.dead_letter_topic()) else {
                 return;
             };
             let Some(letter) = topic.letter(group.name(), &dead, now) else { continue };
-            let letters =
-                self.topics.entry(letters.clone()).or_insert_with(|| TopicState::new(TopicSpec::new(letters)));
-            let is_buried = letters.add(letter, now, wakers);
-            if let Some(topic) = self.topics.get_mut(group.topic())
-                && let Some(state) = topic.groups.get_mut(group.name())
+            let is_buried = self.topics.get_mut(&letters).is_some_and(|letters| letters.add(letter, now, wakers));
+            let known = self.topics.get_mut(group.topic()).map(|known| &mut known.topic);
+            if let Some(Decided { groups, log, .. }) = known
+                && let Some(state) = groups.get_mut(group.name())
             {
                 if is_buried {
-                    state.buried(dead.position, &topic.log, now);
+                    state.buried(dead.position, log, now);
                 } else {
-                    state.not_buried(dead.position, &topic.log, now);
+                    state.not_buried(dead.position, log, now);
                 }
             }
         }
     }
 
     pub(super) fn declare(&mut self, topology: Topology, limits: &QueueLimits) -> Result<(), Error> {
-        let invalid = |context: String| Error::new(ErrorKind::Invalid, context);
-        let mut routes = self.routes.clone();
-        for (name, kind) in topology.exchanges {
-            routes.declare(name, kind).map_err(|error| invalid(error.to_string()))?;
-        }
-        let exists = |topics: &HashMap<Topic, TopicState, RandomState>, topic: &Topic| {
-            topics.contains_key(topic) || topology.topics.iter().any(|spec| spec.topic == *topic)
-        };
-        for (exchange, criterion, topic) in topology.bindings {
-            if !exists(&self.topics, &topic) {
-                return Err(invalid(format!("there is no topic {topic}")));
-            }
-            routes.bind(&exchange, criterion, topic).map_err(|error| invalid(error.to_string()))?;
-        }
-        for group in &topology.groups {
-            let topic = group.group.topic();
-            if !exists(&self.topics, topic) {
-                return Err(invalid(format!("there is no topic {topic}")));
-            }
-            if group.dead_letters.as_ref() == Some(topic) {
-                return Err(invalid(format!("the dead letters of {topic} cannot go there")));
-            }
-            if group.rate.is_some_and(|rate| rate.per.is_zero()) {
-                return Err(invalid(format!("a rate of {} of {topic} in no time", group.group.name())));
-            }
-        }
-        let new = topology.topics.iter().filter(|spec| !self.topics.contains_key(&spec.topic)).count();
-        let found = self.topics.len().saturating_add(new).max(routes.bindings());
-        if found > limits.topology_max {
-            let context = format!("{found} topics or bindings; at most {} are allowed", limits.topology_max);
-            return Err(invalid(context));
-        }
+        let topology = topology.with_letters(|topic| self.topics.contains_key(topic));
+        let routes =
+            admit::routes(&topology, &self.routes, self.topics.len(), |topic| self.topics.contains_key(topic), limits)?;
         self.routes = routes;
         for spec in topology.topics {
             match self.topics.get_mut(&spec.topic) {
-                Some(topic) => topic.spec = spec,
+                Some(known) => known.topic.spec = spec,
                 None => {
                     self.topics.insert(spec.topic.clone(), TopicState::new(spec));
                 }
             }
         }
         for spec in topology.groups {
-            let Some(topic) = self.topics.get_mut(spec.group.topic()) else { continue };
-            match topic.groups.get_mut(spec.group.name()) {
-                Some(group) => group.spec = spec,
-                None => {
-                    topic.groups.insert(spec.group.name().clone(), GroupState::new(spec, &topic.log));
-                }
+            if let Some(known) = self.topics.get_mut(spec.group.topic()) {
+                known.topic.declare(spec);
             }
         }
         Ok(())
@@ -245,26 +189,25 @@ impl State {
 
     pub(super) fn control(&mut self, control: Control, now: Timestamp, wakers: &mut Vec<Waker>) -> Result<(), Error> {
         match control {
-            Control::Pause(group) => {
-                find(&mut self.topic(group.topic())?.groups, &group)?.set_paused(true);
-            }
+            Control::Pause(group) => self.topic(group.topic())?.topic.group(&group)?.set_paused(true),
             Control::Resume(group) => {
-                let group = find(&mut self.topic(group.topic())?.groups, &group)?;
+                let group = self.topic(group.topic())?.topic.group(&group)?;
                 group.set_paused(false);
                 group.changed(wakers);
             }
             Control::Seek(group, start) => {
-                let topic = self.topic(group.topic())?;
-                topic.release(now, wakers);
-                let group = find(&mut topic.groups, &group)?;
-                group.seek(start, &topic.log);
+                let known = self.topic(group.topic())?;
+                known.release(now, wakers);
+                let Decided { groups, log, .. } = &mut known.topic;
+                let group = find(groups, &group)?;
+                group.seek(start, log);
                 group.changed(wakers);
             }
             Control::Rescue(worker) => {
                 let mut dying = Vec::new();
-                for topic in self.topics.values_mut() {
-                    for group in topic.groups.values_mut() {
-                        let dead = group.rescue(&worker, &topic.log, now);
+                for Decided { groups, log, .. } in self.topics.values_mut().map(|known| &mut known.topic) {
+                    for group in groups.values_mut() {
+                        let dead = group.rescue(&worker, log, now);
                         group.changed(wakers);
                         dying.push((group.group().clone(), dead));
                     }
@@ -281,8 +224,8 @@ impl State {
         now: Timestamp,
         wakers: &mut Vec<Waker>,
     ) -> Result<Redriven, Error> {
-        let topic = self.topic(redrive.group.topic())?;
-        let letters = find(&mut topic.groups, &redrive.group)?.spec.dead_letter_topic();
+        let topic = &mut self.topic(redrive.group.topic())?.topic;
+        let letters = topic.group(&redrive.group)?.spec.dead_letter_topic();
         let room = usize::try_from(topic.spec.messages_max.saturating_sub(topic.log.len())).unwrap_or(usize::MAX);
         let Some(dead) = self.topics.get_mut(&letters) else {
             return Ok(Redriven { moved: 0, has_more: false });
@@ -296,32 +239,4 @@ impl State {
         }
         Ok(redriven)
     }
-}
-
-pub(super) fn find<'g>(
-    groups: &'g mut BTreeMap<GroupName, GroupState>,
-    group: &Group,
-) -> Result<&'g mut GroupState, Error> {
-    groups.get_mut(group.name()).ok_or_else(|| {
-        Error::new(ErrorKind::Invalid, format!("the topic {} has no group {}", group.topic(), group.name()))
-    })
-}
-
-/// A message with its instants, as the clock says.
-fn timed(message: Arc<Message>, now: Timestamp) -> Result<(Arc<Message>, Timestamp, Timestamp), Refusal> {
-    let instant = |when: Option<When>| when.map(|when| when.instant(now).ok_or(Refusal::Timeless)).transpose();
-    let (due, expires) = (instant(message.due)?, instant(message.expires)?);
-    if due.zip(expires).is_some_and(|(due, expires)| expires <= due) {
-        return Err(Refusal::Timeless);
-    }
-    let message = match message.expires {
-        Some(When::After(_)) => Arc::new(Message { expires: expires.map(When::At), ..Message::clone(&message) }),
-        Some(When::At(_)) | None => message,
-    };
-    Ok((message, due.unwrap_or(now).max(now), expires.unwrap_or(Timestamp::MAX)))
-}
-
-pub(super) fn between(earlier: Timestamp, later: Timestamp) -> Duration {
-    let nanos = later.as_nanos().saturating_sub(earlier.as_nanos()).max(0);
-    Duration::from_nanos(nanos.unsigned_abs())
 }

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use txn_queue::{
     Clock, Error, QueueAdmin, QueueLimits,
-    conformance::{Backend, Harness, block_on, run, scenarios},
+    conformance::{Backend, Harness, Scenario, block_on, run, scenarios},
     memory::Memory,
+    sqlite::Sqlite,
 };
+
+use crate::reopened::Reopened;
 
 struct InMemory;
 
@@ -18,8 +21,69 @@ impl Backend for InMemory {
     }
 }
 
+struct InFile(tempfile::TempDir);
+
+#[async_trait]
+impl Backend for InFile {
+    async fn open(
+        &self,
+        place: &str,
+        clock: Arc<dyn Clock>,
+        limits: QueueLimits,
+    ) -> Result<Arc<dyn QueueAdmin>, Error> {
+        Ok(Arc::new(Sqlite::with(self.0.path().join(place), clock, limits)?))
+    }
+}
+
+/// A file that is opened anew for every call, so that nothing is known but what was written; and its state is saved after so many steps.
+struct OpenedAnew(tempfile::TempDir, u64);
+
+#[async_trait]
+impl Backend for OpenedAnew {
+    async fn open(
+        &self,
+        place: &str,
+        clock: Arc<dyn Clock>,
+        limits: QueueLimits,
+    ) -> Result<Arc<dyn QueueAdmin>, Error> {
+        let limits = QueueLimits { steps_max: self.1, ..limits };
+        Ok(Arc::new(Reopened::new(self.0.path().join(place), clock, limits)))
+    }
+}
+
+fn passes(backend: impl Backend, scenarios: Vec<Scenario>) {
+    let report = block_on(run(&Harness::new(backend), scenarios, |line| println!("{line}")));
+    assert!(report.is_passed(), "{report}");
+}
+
 #[test]
 fn memory_passes_the_suite() {
-    let report = block_on(run(&Harness::new(InMemory), scenarios(), |line| println!("{line}")));
-    assert!(report.is_passed(), "{report}");
+    passes(InMemory, scenarios());
+}
+
+#[test]
+fn sqlite_passes_the_suite() {
+    passes(InFile(tempfile::tempdir().unwrap()), scenarios());
+}
+
+/// Whoever waits does so on an open queue.
+fn that_do_not_wait() -> Vec<Scenario> {
+    let waiting = ["wait", "wakes", "woken", "dropped_calls"];
+    let all = scenarios().into_iter();
+    all.filter(|scenario| {
+        !waiting.iter().any(|word| scenario.name.contains(word)) || scenario.name.contains("waiting_makes")
+    })
+    .collect()
+}
+
+/// Steps that are read come to the same as steps that are done.
+#[test]
+fn sqlite_passes_the_suite_when_it_is_opened_anew_for_every_call() {
+    passes(OpenedAnew(tempfile::tempdir().unwrap(), u64::MAX), that_do_not_wait());
+}
+
+/// And so does a state that was saved.
+#[test]
+fn sqlite_passes_the_suite_from_saved_states() {
+    passes(OpenedAnew(tempfile::tempdir().unwrap(), 1), that_do_not_wait());
 }

@@ -9,4 +9,5 @@
 
 mod cloudevents;
 mod conformance;
+mod reopened;
 mod routes;

@@ -8,7 +8,7 @@ use crate::{message::Priority, name::Key};
 
 /// A message without a key, or a key whose first message can be delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     Message(u64),
     Key(Key),
 }
@@ -17,29 +17,35 @@ const LEVELS: usize = Priority::FIRST.level() as usize + 1;
 
 /// One line per priority, each in the order in which its turns came to it.
 #[derive(Debug, Default)]
-pub(super) struct Ready {
+pub(crate) struct Ready {
     lines: [VecDeque<(Timestamp, Turn)>; LEVELS],
     count: usize,
 }
 
 impl Ready {
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    pub(super) fn push(&mut self, priority: Priority, since: Timestamp, turn: Turn) {
+    pub(crate) fn push(&mut self, priority: Priority, since: Timestamp, turn: Turn) {
         if let Some(line) = self.lines.get_mut(usize::from(priority.level())) {
             line.push_back((since, turn));
             self.count = self.count.saturating_add(1);
         }
     }
 
+    /// Each line in its order, one after the other.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Timestamp, &Turn)> {
+        self.lines.iter().flatten().map(|(since, turn)| (*since, turn))
+    }
+
     /// Takes the turn that has waited longest, when each level of priority counts as so much waiting.
-    pub(super) fn pop(&mut self, ageing: Duration) -> Option<Turn> {
+    pub(crate) fn pop(&mut self, ageing: Duration) -> Option<Turn> {
         let ageing = i64::try_from(ageing.as_nanos()).unwrap_or(i64::MAX);
         let heads = self.lines.iter().zip(0i64..).filter_map(|(line, level)| {
             let (since, _) = line.front()?;

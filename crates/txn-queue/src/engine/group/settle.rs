@@ -4,8 +4,9 @@ use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use txn_change::Timestamp;
 
-use super::{super::log::Log, Dying, GroupState, Slot, State, became_due};
+use super::{Dying, GroupState, Slot, State};
 use crate::{
+    engine::log::Log,
     name::WorkerId,
     queue::{Action, Lease, Settled},
     topology::{BehindRetry, Cause, Order},
@@ -19,7 +20,7 @@ const DEAD_PAUSE: Duration = Duration::from_secs(60);
 
 impl GroupState {
     /// Settles one delivery. What is to die is added to `dying`.
-    pub(in super::super) fn settle(
+    pub(crate) fn settle(
         &mut self,
         lease: &Lease,
         action: &Action,
@@ -90,13 +91,13 @@ impl GroupState {
     }
 
     /// Ends the leases of a worker as if their time had come.
-    pub(in super::super) fn rescue(&mut self, worker: &WorkerId, log: &Log, now: Timestamp) -> Vec<Dying> {
+    pub(crate) fn rescue(&mut self, worker: &WorkerId, log: &Log, now: Timestamp) -> Vec<Dying> {
         let mut dying = Vec::new();
         self.end_leases(self.leases.of(worker), log, now, &mut dying);
         dying
     }
 
-    pub(super) fn end_leases(
+    pub(crate) fn end_leases(
         &mut self,
         leases: Vec<(usize, u64, u64)>,
         log: &Log,
@@ -123,7 +124,7 @@ impl GroupState {
     }
 
     /// A lease has ended; the message is ready at once.
-    fn again(&mut self, position: u64, log: &Log, now: Timestamp) {
+    pub(super) fn again(&mut self, position: u64, log: &Log, now: Timestamp) {
         // The message stands in its line before its permit is free, so that it comes first.
         self.make_ready(position, log, now);
         self.free_permit(position, log, now);
@@ -146,7 +147,7 @@ impl GroupState {
         }
     }
 
-    pub(super) fn done(&mut self, position: u64, log: &Log, now: Timestamp) {
+    pub(crate) fn done(&mut self, position: u64, log: &Log, now: Timestamp) {
         self.set(position, State::Done, now);
         if let Some(slot) = self.slot_mut(position) {
             slot.reasons = Vec::new();
@@ -155,24 +156,24 @@ impl GroupState {
     }
 
     /// How often it was delivered, and what its workers said.
-    pub(in super::super) fn history(&self, position: u64) -> (u32, Vec<Arc<str>>) {
+    pub(crate) fn history(&self, position: u64) -> (u32, Vec<Arc<str>>) {
         self.slot(position).map_or((0, Vec::new()), |slot| (slot.deliveries, slot.reasons.clone()))
     }
 
     /// It stands among the dead letters.
-    pub(in super::super) fn buried(&mut self, position: u64, log: &Log, now: Timestamp) {
+    pub(crate) fn buried(&mut self, position: u64, log: &Log, now: Timestamp) {
         self.counts.dead = self.counts.dead.saturating_add(1);
         self.done(position, log, now);
         self.forget_done();
     }
 
     /// The dead letters have no room: it is kept, and tried again.
-    pub(in super::super) fn not_buried(&mut self, position: u64, log: &Log, now: Timestamp) {
+    pub(crate) fn not_buried(&mut self, position: u64, log: &Log, now: Timestamp) {
         self.put_off(position, now.after(DEAD_PAUSE).unwrap_or(Timestamp::MAX), log, now);
     }
 
     /// The first message of the topic goes, whatever it was doing.
-    pub(in super::super) fn drop_first(&mut self, log: &Log, now: Timestamp) {
+    pub(crate) fn drop_first(&mut self, log: &Log, now: Timestamp) {
         let position = log.first();
         if position < self.first {
             return;
@@ -185,7 +186,7 @@ impl GroupState {
                     self.free_permit(position, log, now);
                 }
                 State::Ready => {
-                    let place = log.get(position).map(|stored| (became_due(stored), position));
+                    let place = log.get(position).map(|stored| (stored.became_due(), position));
                     let lane = self.key(position, log).and_then(|key| self.lanes.get_mut(key));
                     if let (Some(lane), Some(place)) = (lane, place) {
                         lane.line.remove(&place);

@@ -1,6 +1,8 @@
 //! What one group has been given, waits for, and has settled.
 
 mod rate;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) mod saved;
 mod settle;
 
 use std::{
@@ -20,8 +22,8 @@ use super::{
 };
 use crate::{
     admin::GroupStats,
-    name::Key,
-    queue::{Delivery, Group, Lease, Position, Receive},
+    name::{Key, WorkerId},
+    queue::{Group, Position},
     topology::{Cause, GroupSpec, Order, Start},
 };
 
@@ -58,15 +60,33 @@ struct Lane {
     has_turn: bool,
 }
 
+/// What a worker asks of one group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) worker: &'a WorkerId,
+    pub(crate) max: usize,
+    /// When the lease ends.
+    pub(crate) until: Timestamp,
+}
+
+/// A message that a worker was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leased {
+    pub(crate) position: u64,
+    pub(crate) token: u64,
+    pub(crate) deliveries: u32,
+}
+
 /// A message that is to go to the dead letters.
-pub(super) struct Dying {
-    pub(super) position: u64,
-    pub(super) cause: Cause,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dying {
+    pub(crate) position: u64,
+    pub(crate) cause: Cause,
 }
 
 #[derive(Debug)]
-pub(super) struct GroupState {
-    pub(super) spec: GroupSpec,
+pub(crate) struct GroupState {
+    pub(crate) spec: GroupSpec,
     /// The first message that is not settled, and where the slots begin.
     first: u64,
     slots: VecDeque<Slot>,
@@ -83,7 +103,7 @@ pub(super) struct GroupState {
 }
 
 impl GroupState {
-    pub(super) fn new(spec: GroupSpec, log: &Log) -> Self {
+    pub(crate) fn new(spec: GroupSpec, log: &Log) -> Self {
         let mut group = Self {
             first: 0,
             slots: VecDeque::new(),
@@ -102,7 +122,7 @@ impl GroupState {
     }
 
     /// Begins anew at a place.
-    pub(super) fn seek(&mut self, start: Start, log: &Log) {
+    pub(crate) fn seek(&mut self, start: Start, log: &Log) {
         let first = match start {
             Start::Beginning => log.first(),
             Start::End => log.end(),
@@ -118,32 +138,32 @@ impl GroupState {
     }
 
     /// The first message that is not settled.
-    pub(super) const fn first(&self) -> u64 {
+    pub(crate) const fn first(&self) -> u64 {
         self.first
     }
 
-    pub(super) const fn changes(&self) -> u64 {
+    pub(crate) const fn changes(&self) -> u64 {
         self.changes
     }
 
-    pub(super) fn set_paused(&mut self, is_paused: bool) {
+    pub(crate) fn set_paused(&mut self, is_paused: bool) {
         self.counts.is_paused = is_paused;
     }
 
     /// Something may have become ready: whoever waits is to look.
-    pub(super) fn changed(&mut self, wakers: &mut Vec<Waker>) {
+    pub(crate) fn changed(&mut self, wakers: &mut Vec<Waker>) {
         self.changes = self.changes.wrapping_add(1);
         wakers.append(&mut self.wakers);
     }
 
-    pub(super) fn register(&mut self, waker: &Waker) {
+    pub(crate) fn register(&mut self, waker: &Waker) {
         if !self.wakers.iter().any(|known| known.will_wake(waker)) {
             self.wakers.push(waker.clone());
         }
     }
 
     /// Does what time has brought: ends leases, makes ready what is due, takes in what is new. Gives back what is to die.
-    pub(super) fn advance(&mut self, log: &Log, now: Timestamp) -> Vec<Dying> {
+    pub(crate) fn advance(&mut self, log: &Log, now: Timestamp) -> Vec<Dying> {
         let mut dying = Vec::new();
         if self.leases.next().is_some_and(|next| next <= now) {
             self.end_leases(self.leases.ended(now), log, now, &mut dying);
@@ -178,7 +198,7 @@ impl GroupState {
     }
 
     fn admit(&mut self, position: u64, stored: &Stored, log: &Log, now: Timestamp) {
-        let is_mine = !stored.is_removed && stored.only.as_ref().is_none_or(|only| only == self.spec.group.name());
+        let is_mine = stored.is_for(self.spec.group.name());
         let state = if is_mine { State::Waiting } else { State::Done };
         self.slots.push_back(Slot {
             state,
@@ -197,7 +217,7 @@ impl GroupState {
     }
 
     /// A message that waits for its delay is due at another time, or was cancelled.
-    pub(super) fn rescheduled(&mut self, position: u64, log: &Log) {
+    pub(crate) fn rescheduled(&mut self, position: u64, log: &Log) {
         let Some(stored) = log.get(position) else { return };
         let (due, is_removed) = (stored.due, stored.is_removed);
         let Some(slot) = self.slot_mut(position) else { return };
@@ -236,23 +256,32 @@ impl GroupState {
 
     fn key<'l>(&self, position: u64, log: &'l Log) -> Option<&'l Key> {
         self.at_once()?;
-        log.get(position)?.message.key.as_ref()
+        log.get(position)?.key.as_ref()
     }
 
     fn make_ready(&mut self, position: u64, log: &Log, since: Timestamp) {
         let Some(stored) = log.get(position) else { return };
-        self.set(position, State::Ready, since);
         match self.key(position, log) {
-            None => self.ready.push(stored.message.priority, since, Turn::Message(position)),
+            None => {
+                self.set(position, State::Ready, since);
+                self.ready.push(stored.priority, since, Turn::Message(position));
+            }
             Some(key) => {
-                let place = (became_due(stored), position);
-                match self.lanes.get_mut(key) {
-                    Some(lane) => lane.line.insert(place),
-                    None => self.lanes.entry(key.clone()).or_default().line.insert(place),
-                };
+                self.line_up(position, log, since);
                 self.give_turn(key, log, since);
             }
         }
+    }
+
+    /// Puts a message in the line of its key.
+    fn line_up(&mut self, position: u64, log: &Log, since: Timestamp) {
+        let (Some(stored), Some(key)) = (log.get(position), self.key(position, log)) else { return };
+        self.set(position, State::Ready, since);
+        let place = (stored.became_due(), position);
+        match self.lanes.get_mut(key) {
+            Some(lane) => lane.line.insert(place),
+            None => self.lanes.entry(key.clone()).or_default().line.insert(place),
+        };
     }
 
     /// Puts a key in line that has something to deliver, or forgets one that has nothing at all.
@@ -265,7 +294,7 @@ impl GroupState {
             }
             Some((_, head)) if !lane.has_turn && lane.busy < at_once => {
                 lane.has_turn = true;
-                let priority = log.get(*head).map(|stored| stored.message.priority).unwrap_or_default();
+                let priority = log.get(*head).map(|stored| stored.priority).unwrap_or_default();
                 self.ready.push(priority, now, Turn::Key(key.clone()));
             }
             _ => {}
@@ -317,23 +346,15 @@ impl GroupState {
     }
 
     /// Leases what is ready. `tokens` gives a new one each time.
-    pub(super) fn receive(
-        &mut self,
-        receive: &Receive,
-        until: Timestamp,
-        log: &Log,
-        now: Timestamp,
-        tokens: &mut u64,
-    ) -> Vec<Delivery> {
+    pub(crate) fn receive(&mut self, wanted: Wanted<'_>, log: &Log, now: Timestamp, tokens: &mut u64) -> Vec<Leased> {
         if self.counts.is_paused {
             return Vec::new();
         }
         let free = self.spec.in_flight_max.saturating_sub(self.leases.live());
-        let max = receive.max.min(free).min(self.allowed(now));
-        let mut deliveries = Vec::with_capacity(max.min(self.slots.len()));
-        let mut items = Vec::with_capacity(max.min(self.slots.len()));
+        let max = wanted.max.min(free).min(self.allowed(now));
+        let mut leased = Vec::with_capacity(max.min(self.slots.len()));
         let batch = self.leases.next_number();
-        while deliveries.len() < max
+        while leased.len() < max
             && let Some(position) = self.pick(log, now)
         {
             let Some(stored) = log.get(position) else { continue };
@@ -343,55 +364,45 @@ impl GroupState {
                 self.done(position, log, now);
                 continue;
             }
-            *tokens = tokens.saturating_add(1);
+            *tokens = tokens.wrapping_add(1);
             let Some(slot) = self.slot_mut(position) else { continue };
             slot.state = State::Leased;
-            slot.until = until;
+            slot.until = wanted.until;
             slot.token = *tokens;
             slot.batch = batch;
             slot.deliveries = slot.deliveries.saturating_add(1);
-            items.push((position, *tokens));
-            deliveries.push(Delivery {
-                lease: Lease { group: receive.group.clone(), position: Position(position), token: *tokens },
-                message: Arc::clone(&stored.message),
-                deliveries: slot.deliveries,
-                accepted_at: stored.accepted_at,
-                leased_until: until,
-                death: stored.death.clone(),
-            });
+            leased.push(Leased { position, token: *tokens, deliveries: slot.deliveries });
         }
         self.forget_done();
-        if !deliveries.is_empty() {
-            let count = u64::try_from(deliveries.len()).unwrap_or(u64::MAX);
+        if !leased.is_empty() {
+            let count = u64::try_from(leased.len()).unwrap_or(u64::MAX);
             self.counts.delivered = self.counts.delivered.saturating_add(count);
             self.spend(count, now);
-            self.leases.add(until, receive.worker.clone(), items);
+            let items = leased.iter().map(|leased| (leased.position, leased.token)).collect();
+            self.leases.add(wanted.until, wanted.worker.clone(), items);
         }
-        deliveries
+        leased
     }
 
     /// When something will be ready by the passing of time.
-    pub(super) fn next_at(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn next_at(&self, now: Timestamp) -> Option<Timestamp> {
         let waiting = self.waiting.peek().map(|Reverse((until, _))| *until);
         let limited = (!self.ready.is_empty() && self.allowed(now) == 0).then(|| self.first_allowed());
         [waiting, self.leases.next(), limited].into_iter().flatten().min()
     }
 
     /// Slots at the front that are done are not needed any more.
-    pub(super) fn forget_done(&mut self) {
+    pub(crate) fn forget_done(&mut self) {
         while self.slots.front().is_some_and(|slot| slot.state == State::Done) {
             self.slots.pop_front();
             self.first = self.first.saturating_add(1);
         }
     }
 
-    pub(super) fn stats(&self, log: &Log) -> GroupStats {
+    pub(crate) fn stats(&self, log: &Log) -> GroupStats {
         let open = self.slots.iter().zip(self.first..).filter(|(slot, _)| slot.state != State::Done);
-        let ahead = (self.end()..log.end()).filter(|position| {
-            log.get(*position).is_some_and(|stored| {
-                !stored.is_removed && stored.only.as_ref().is_none_or(|only| only == self.spec.group.name())
-            })
-        });
+        let ahead = (self.end()..log.end())
+            .filter(|position| log.get(*position).is_some_and(|stored| stored.is_for(self.spec.group.name())));
         let mut stats = self.counts;
         for (slot, position) in open {
             stats.depth = stats.depth.saturating_add(1);
@@ -406,11 +417,7 @@ impl GroupState {
         stats
     }
 
-    pub(super) fn group(&self) -> &Group {
+    pub(crate) fn group(&self) -> &Group {
         &self.spec.group
     }
-}
-
-fn became_due(stored: &Stored) -> Timestamp {
-    stored.due.max(stored.accepted_at)
 }

@@ -17,7 +17,7 @@ struct Batch {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Leases {
+pub(crate) struct Leases {
     batches: Vec<Option<Batch>>,
     free: Vec<usize>,
     ends: BTreeSet<(Timestamp, usize)>,
@@ -25,17 +25,17 @@ pub(super) struct Leases {
 }
 
 impl Leases {
-    pub(super) const fn live(&self) -> usize {
+    pub(crate) const fn live(&self) -> usize {
         self.live
     }
 
     /// When the next one ends, at the earliest.
-    pub(super) fn next(&self) -> Option<Timestamp> {
+    pub(crate) fn next(&self) -> Option<Timestamp> {
         self.ends.first().map(|(until, _)| *until)
     }
 
     /// Adds leases that end together; returns the number that [`Leases::end`] wants.
-    pub(super) fn add(&mut self, until: Timestamp, worker: WorkerId, items: Vec<(u64, u64)>) -> usize {
+    pub(crate) fn add(&mut self, until: Timestamp, worker: WorkerId, items: Vec<(u64, u64)>) -> usize {
         let live = items.len();
         let at = self.free.pop().unwrap_or(self.batches.len());
         let batch = Some(Batch { until, worker, items, live });
@@ -49,16 +49,16 @@ impl Leases {
     }
 
     /// Where the next batch will stand.
-    pub(super) fn next_number(&self) -> usize {
+    pub(crate) fn next_number(&self) -> usize {
         self.free.last().copied().unwrap_or(self.batches.len())
     }
 
-    pub(super) fn worker(&self, batch: usize) -> Option<&WorkerId> {
+    pub(crate) fn worker(&self, batch: usize) -> Option<&WorkerId> {
         self.batches.get(batch)?.as_ref().map(|batch| &batch.worker)
     }
 
     /// One lease of a batch has ended.
-    pub(super) fn end(&mut self, at: usize) {
+    pub(crate) fn end(&mut self, at: usize) {
         let Some(place) = self.batches.get_mut(at) else { return };
         let Some(batch) = place else { return };
         self.live = self.live.saturating_sub(1);
@@ -71,13 +71,13 @@ impl Leases {
     }
 
     /// The leases that may have ended by now, with the number of their batch.
-    pub(super) fn ended(&self, now: Timestamp) -> Vec<(usize, u64, u64)> {
+    pub(crate) fn ended(&self, now: Timestamp) -> Vec<(usize, u64, u64)> {
         let batches = self.ends.iter().take_while(|(until, _)| *until <= now).map(|(_, at)| *at);
         self.items(batches)
     }
 
     /// The leases that a worker may hold.
-    pub(super) fn of(&self, worker: &WorkerId) -> Vec<(usize, u64, u64)> {
+    pub(crate) fn of(&self, worker: &WorkerId) -> Vec<(usize, u64, u64)> {
         let held = self.batches.iter().enumerate();
         let held = held.filter(|(_, batch)| batch.as_ref().is_some_and(|batch| batch.worker == *worker));
         self.items(held.map(|(at, _)| at))

@@ -6,7 +6,7 @@ use super::GroupState;
 
 impl GroupState {
     /// How many messages the rate allows now.
-    pub(super) fn allowed(&self, now: Timestamp) -> usize {
+    pub(crate) fn allowed(&self, now: Timestamp) -> usize {
         let Some(rate) = self.spec.rate else { return usize::MAX };
         let messages = i128::from(rate.messages.get());
         let per = i128::try_from(rate.per.as_nanos()).unwrap_or(i128::MAX);
@@ -18,14 +18,14 @@ impl GroupState {
     }
 
     /// When it allows one, if it allows none now.
-    pub(super) fn first_allowed(&self) -> Timestamp {
+    pub(crate) fn first_allowed(&self) -> Timestamp {
         let Some(rate) = self.spec.rate else { return Timestamp::MIN };
         let rest = rate.per.saturating_sub(rate.time_of(1));
         let rest = i64::try_from(rest.as_nanos()).unwrap_or(i64::MAX);
         Timestamp::from_nanos(self.next_at.as_nanos().saturating_sub(rest))
     }
 
-    pub(super) fn spend(&mut self, count: u64, now: Timestamp) {
+    pub(crate) fn spend(&mut self, count: u64, now: Timestamp) {
         if let Some(rate) = self.spec.rate {
             self.next_at = self.next_at.max(now).after(rate.time_of(count)).unwrap_or(Timestamp::MAX);
         }

@@ -1,0 +1,259 @@
+//! Calls on their way to a turn, and their answers on the way back.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use futures_channel::oneshot;
+
+use super::{
+    declared::Declared,
+    medium::Medium,
+    row::Row,
+    turn::{Given, Stop, Turn},
+    waiting::Waiting,
+};
+use crate::{
+    admin::{Control, Redrive, Redriven, Reschedule, Rescheduled, TopicStats},
+    error::{Error, ErrorKind},
+    name::Topic,
+    queue::{Address, Delivery, Lease, Position, Publish, Published, Receive, Received, Settle, Settled},
+    topology::Topology,
+};
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// A call.
+pub(crate) enum Job {
+    Publish(Vec<Publish>, Reply<Vec<Published>>),
+    Receive(Receive, Reply<Received>),
+    Settle(Vec<Settle>, Reply<Vec<Settled>>),
+    Reschedule(Vec<Reschedule>, Reply<Vec<Rescheduled>>),
+    /// An order, for one topic.
+    Control(Topic, Control, Reply<()>),
+    Redrive(Redrive, Reply<Redriven>),
+    Declare(Topology, Reply<()>),
+    /// How a topic stands.
+    Stats(Topic, Reply<TopicStats>),
+    /// Which topics there are.
+    Topics(Reply<Vec<Topic>>),
+    /// Has the topic read.
+    Look(Topic, Reply<()>),
+}
+
+/// How the calls of a turn have come out, before it is committed.
+pub(crate) struct Outcomes {
+    results: Vec<Outcome>,
+    /// The messages that were leased.
+    messages: HashMap<(Topic, u64), Row>,
+}
+
+enum Outcome {
+    Publish(Result<Vec<Published>, Error>),
+    Receive(Result<Given, Error>),
+    Settle(Result<Vec<Settled>, Error>),
+    Reschedule(Result<Vec<Rescheduled>, Error>),
+    Redrive(Result<Redriven, Error>),
+    Stats(Result<TopicStats, Error>),
+    Topics(Vec<Topic>),
+    Nothing(Result<(), Error>),
+}
+
+impl Job {
+    /// The topics that it concerns, as far as that is known before.
+    pub(crate) fn topics(&self, declared: &Declared) -> BTreeSet<Topic> {
+        let mut topics = BTreeSet::new();
+        match self {
+            Self::Publish(batch, _) => {
+                for Publish { to, message } in batch {
+                    match to {
+                        Address::Topic(topic) => topics.extend([topic.clone()]),
+                        Address::Exchange { name, routing_key } => {
+                            topics.extend(
+                                declared.routes.route(name, routing_key.as_ref(), message).into_iter().flatten(),
+                            );
+                        }
+                    }
+                }
+            }
+            Self::Receive(receive, _) => topics.extend([receive.group.topic().clone()]),
+            Self::Settle(batch, _) => topics.extend(batch.iter().map(|settle| settle.lease.group.topic().clone())),
+            Self::Reschedule(batch, _) => topics.extend(batch.iter().map(|reschedule| reschedule.topic.clone())),
+            Self::Control(topic, ..) | Self::Stats(topic, _) | Self::Look(topic, _) => topics.extend([topic.clone()]),
+            Self::Redrive(redrive, _) => topics.extend([redrive.group.topic().clone()]),
+            Self::Topics(_) => {}
+            Self::Declare(topology, _) => {
+                topics.extend(topology.topics.iter().map(|spec| spec.topic.clone()));
+                topics.extend(topology.groups.iter().map(|spec| spec.group.topic().clone()));
+            }
+        }
+        topics.retain(|topic| declared.topics.contains_key(topic));
+        topics
+    }
+
+    /// Whether somebody still waits for the answer.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !match self {
+            Self::Publish(_, reply) => reply.is_canceled(),
+            Self::Receive(_, reply) => reply.is_canceled(),
+            Self::Settle(_, reply) => reply.is_canceled(),
+            Self::Reschedule(_, reply) => reply.is_canceled(),
+            Self::Control(_, _, reply) | Self::Declare(_, reply) | Self::Look(_, reply) => reply.is_canceled(),
+            Self::Redrive(_, reply) => reply.is_canceled(),
+            Self::Stats(_, reply) => reply.is_canceled(),
+            Self::Topics(reply) => reply.is_canceled(),
+        }
+    }
+
+    /// Tells that nothing of it was executed.
+    pub(crate) fn fail(self, error: &Error) {
+        let again = || Err(error.again());
+        // Nobody may be waiting any more.
+        match self {
+            Self::Publish(_, reply) => drop(reply.send(again().map(|()| Vec::new()))),
+            Self::Receive(_, reply) => drop(reply.send(again().map(|()| nothing()))),
+            Self::Settle(_, reply) => drop(reply.send(again().map(|()| Vec::new()))),
+            Self::Reschedule(_, reply) => drop(reply.send(again().map(|()| Vec::new()))),
+            Self::Control(_, _, reply) | Self::Declare(_, reply) | Self::Look(_, reply) => drop(reply.send(again())),
+            Self::Redrive(_, reply) => drop(reply.send(again().map(|()| Redriven { moved: 0, has_more: false }))),
+            Self::Stats(_, reply) => drop(reply.send(again().map(|()| TopicStats::default()))),
+            Self::Topics(reply) => drop(reply.send(again().map(|()| Vec::new()))),
+        }
+    }
+
+    /// Tells that nobody knows what became of it.
+    pub(crate) fn lost(self, error: &Error) {
+        match self {
+            Self::Publish(batch, reply) => drop(reply.send(Ok(vec![Published::Unknown; batch.len()]))),
+            Self::Settle(batch, reply) => drop(reply.send(Ok(vec![Settled::Unknown; batch.len()]))),
+            Self::Reschedule(batch, reply) => drop(reply.send(Ok(vec![Rescheduled::Unknown; batch.len()]))),
+            other => other.fail(error),
+        }
+    }
+}
+
+fn nothing() -> Received {
+    Received { deliveries: Vec::new(), next_in: None, seen: crate::queue::Seen::default() }
+}
+
+/// Decides all calls, one after the other. True beside them when the topology is to be written.
+pub(crate) async fn run<M: Medium>(turn: &mut Turn<'_, M>, jobs: &[Job]) -> Result<(Outcomes, bool), Stop> {
+    let mut results = Vec::with_capacity(jobs.len());
+    let mut is_declared = false;
+    for job in jobs {
+        results.push(match job {
+            Job::Publish(batch, _) => Outcome::Publish(told(turn.publish(batch).await)?),
+            Job::Receive(receive, _) => Outcome::Receive(told(turn.receive(receive).await)?),
+            Job::Settle(batch, _) => Outcome::Settle(told(turn.settle(batch).await)?),
+            Job::Reschedule(batch, _) => Outcome::Reschedule(told(turn.reschedule(batch).await)?),
+            Job::Control(topic, control, _) => Outcome::Nothing(told(turn.control(topic, control).await)?),
+            Job::Redrive(redrive, _) => Outcome::Redrive(told(turn.redrive(redrive).await)?),
+            Job::Declare(topology, _) => Outcome::Nothing(told(turn.declare(topology.clone()))?.map(|is_changed| {
+                is_declared |= is_changed;
+            })),
+            Job::Stats(topic, _) => Outcome::Stats(told(turn.stats(topic))?),
+            Job::Topics(_) => Outcome::Topics(turn.declared.topics.keys().cloned().collect()),
+            Job::Look(topic, _) => Outcome::Nothing(told(turn.stats(topic))?.map(drop)),
+        });
+    }
+    let messages = messages(turn, &results).await?;
+    Ok((Outcomes { results, messages }, is_declared))
+}
+
+/// A call that was refused by itself does not end the turn.
+fn told<T>(result: Result<T, Stop>) -> Result<Result<T, Error>, Stop> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(Stop::Refused(error)) => Ok(Err(error)),
+        Err(stop) => Err(stop),
+    }
+}
+
+async fn messages<M: Medium>(turn: &mut Turn<'_, M>, results: &[Outcome]) -> Result<HashMap<(Topic, u64), Row>, Stop> {
+    let mut wanted: HashMap<Topic, Vec<u64>> = HashMap::new();
+    for outcome in results {
+        if let Outcome::Receive(Ok(given)) = outcome
+            && !given.leased.is_empty()
+        {
+            let positions = given.leased.iter().map(|leased| leased.position);
+            wanted.entry(given.group.topic().clone()).or_default().extend(positions);
+        }
+    }
+    let mut messages = HashMap::new();
+    for (topic, mut positions) in wanted {
+        positions.sort_unstable();
+        positions.dedup();
+        let Some(id) = turn.topics.get(&topic).map(|replica| replica.id) else { continue };
+        let rows = turn.fetch(&topic, id, &positions).await?;
+        if rows.len() != positions.len() {
+            let context = format!(
+                "{} of {} messages of {topic} are missing",
+                positions.len().abs_diff(rows.len()),
+                positions.len()
+            );
+            return Err(Stop::Failed(Error::new(ErrorKind::Corrupt, context)));
+        }
+        messages.extend(rows.into_iter().map(|row| ((topic.clone(), row.position), row)));
+    }
+    Ok(messages)
+}
+
+/// Gives every call its answer, when the turn is committed.
+pub(crate) fn answer(jobs: Vec<Job>, outcomes: Outcomes, waiting: &Waiting) {
+    let Outcomes { results, messages } = outcomes;
+    // A message that several groups are given is made once.
+    let mut made: HashMap<(Topic, u64), Arc<crate::message::Message>> = HashMap::new();
+    for (job, outcome) in jobs.into_iter().zip(results) {
+        match (job, outcome) {
+            (Job::Publish(_, reply), Outcome::Publish(result)) => drop(reply.send(result)),
+            (Job::Settle(_, reply), Outcome::Settle(result)) => drop(reply.send(result)),
+            (Job::Reschedule(_, reply), Outcome::Reschedule(result)) => drop(reply.send(result)),
+            (Job::Redrive(_, reply), Outcome::Redrive(result)) => drop(reply.send(result)),
+            (Job::Stats(_, reply), Outcome::Stats(result)) => drop(reply.send(result)),
+            (Job::Topics(reply), Outcome::Topics(topics)) => drop(reply.send(Ok(topics))),
+            (Job::Control(_, _, reply) | Job::Declare(_, reply) | Job::Look(_, reply), Outcome::Nothing(result)) => {
+                drop(reply.send(result))
+            }
+            (Job::Receive(receive, reply), Outcome::Receive(result)) => {
+                let received = result.and_then(|given| {
+                    let seen = waiting.seen(receive.group.topic(), receive.group.name());
+                    let deliveries = deliveries(&given, &messages, &mut made)?;
+                    Ok(Received { deliveries, next_in: given.next_in, seen })
+                });
+                drop(reply.send(received));
+            }
+            // Results stand in the order of their calls.
+            (job, _) => job.fail(&Error::new(ErrorKind::Corrupt, "an answer of another call")),
+        }
+    }
+}
+
+fn deliveries(
+    given: &Given,
+    messages: &HashMap<(Topic, u64), Row>,
+    made: &mut HashMap<(Topic, u64), Arc<crate::message::Message>>,
+) -> Result<Vec<Delivery>, Error> {
+    let mut deliveries = Vec::with_capacity(given.leased.len());
+    for leased in &given.leased {
+        let place = (given.group.topic().clone(), leased.position);
+        let Some(row) = messages.get(&place) else { continue };
+        let message = match made.get(&place) {
+            Some(message) => Arc::clone(message),
+            None => {
+                let message = Arc::new(row.message()?);
+                made.insert(place, Arc::clone(&message));
+                message
+            }
+        };
+        deliveries.push(Delivery {
+            lease: Lease { group: given.group.clone(), position: Position(leased.position), token: leased.token },
+            message,
+            deliveries: leased.deliveries,
+            accepted_at: row.accepted_at,
+            leased_until: given.until,
+            death: row.death()?.map(Arc::new),
+        });
+    }
+    Ok(deliveries)
+}

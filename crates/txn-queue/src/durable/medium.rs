@@ -1,0 +1,166 @@
+//! Where a durable backend keeps steps and messages.
+
+use std::future::Future;
+
+use txn_change::Timestamp;
+
+use super::{
+    replica::Replica,
+    row::{Brief, Row},
+    step::{Op, Step},
+};
+use crate::{
+    error::Error,
+    name::{DedupeId, ScheduleKey, Topic},
+};
+
+/// Steps in a page, at most.
+pub(crate) const STEPS: usize = 1_024;
+
+/// Messages in a page, at most.
+pub(crate) const BRIEFS: u64 = 16_384;
+
+/// One transaction, on a medium in which some topics are locked for it.
+///
+/// Everything that is read was committed, or was written through it. An error ends it.
+pub(crate) trait Medium: Send {
+    /// Locks another topic without waiting; false when it is another's.
+    fn lock(&mut self, topic: i64) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// The steps of a topic from this number on, itself included, in order; at most [`STEPS`].
+    fn steps(&mut self, topic: i64, from: u64) -> impl Future<Output = Result<Vec<Step>, Error>> + Send;
+
+    /// The newest saved state of a topic, and the number of the step that it was saved after.
+    fn saved(&mut self, topic: i64) -> impl Future<Output = Result<Option<(u64, Vec<u8>)>, Error>> + Send;
+
+    /// The messages of a topic from one position to before another, in order.
+    fn briefs(&mut self, topic: i64, from: u64, until: u64) -> impl Future<Output = Result<Vec<Brief>, Error>> + Send;
+
+    /// The messages at these positions, in any order.
+    fn rows(&mut self, topic: i64, positions: &[u64]) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
+
+    /// What was published under these dedupe ids and is remembered still.
+    fn repeats(
+        &mut self,
+        topic: i64,
+        ids: &[DedupeId],
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<(DedupeId, [u8; 32])>, Error>> + Send;
+
+    /// The last message that was published under each of these schedule keys.
+    fn scheduled(
+        &mut self,
+        topic: i64,
+        keys: &[ScheduleKey],
+    ) -> impl Future<Output = Result<Vec<(ScheduleKey, u64)>, Error>> + Send;
+
+    /// Writes a step and what belongs to it.
+    fn write(&mut self, written: Written<'_>) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// A step on its way.
+pub(crate) struct Written<'d> {
+    pub(crate) topic: i64,
+    pub(crate) step: Step,
+    pub(crate) draft: &'d Draft,
+    /// The state after the step, when it is time to save it.
+    pub(crate) saved: Option<Vec<u8>>,
+}
+
+/// What a turn did to one topic.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) ops: Vec<Op>,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) repeats: Vec<Repeat>,
+    pub(crate) schedules: Vec<(ScheduleKey, u64)>,
+    /// Whether it was only told who holds what: should it be lost, no answer was wrong for longer than a lease.
+    pub(crate) is_passing: bool,
+}
+
+/// What is remembered of a message under a dedupe id.
+#[derive(Debug)]
+pub(crate) struct Repeat {
+    pub(crate) id: DedupeId,
+    pub(crate) until: Timestamp,
+    pub(crate) digest: [u8; 32],
+}
+
+/// Brings a replica up to date, or reads the topic anew. The topic is locked, or what others add meanwhile may be missed.
+pub(crate) async fn read<M: Medium>(
+    medium: &mut M,
+    known: Option<Replica>,
+    id: i64,
+    name: &Topic,
+) -> Result<Replica, Error> {
+    if let Some(replica) = known {
+        let from = replica.number;
+        if let Some(replica) = follow(medium, replica, from).await? {
+            return Ok(replica);
+        }
+    }
+    let replica = match medium.saved(id).await? {
+        None => Replica::empty(id, name),
+        Some((number, bytes)) => {
+            let saved: super::replica::Saved = super::step::from_bytes("a saved topic", &bytes)?;
+            let wanted = saved.messages();
+            let mut messages = Vec::new();
+            let mut at = wanted.start;
+            while at < wanted.end {
+                let until = at.saturating_add(BRIEFS).min(wanted.end);
+                messages.extend(medium.briefs(id, at, until).await?);
+                at = until;
+            }
+            Replica::restore(id, number, saved, messages)?
+        }
+    };
+    let from = replica.number.saturating_add(1);
+    let read = follow(medium, replica, from).await?;
+    read.ok_or_else(|| {
+        let context = format!("the steps of {name} do not follow its saved state");
+        Error::new(crate::error::ErrorKind::Corrupt, context)
+    })
+}
+
+/// `None` when the step that the replica has last is not there any more, or is another.
+async fn follow<M: Medium>(medium: &mut M, mut replica: Replica, from: u64) -> Result<Option<Replica>, Error> {
+    let mut from = from;
+    loop {
+        let steps = medium.steps(replica.id, from).await?;
+        let count = steps.len();
+        let mut steps = steps.into_iter().peekable();
+        if from > 0 && from == replica.number {
+            match steps.next() {
+                Some(step) if step.number == replica.number && step.nonce == replica.nonce => {}
+                _ => return Ok(None),
+            }
+        }
+        let next = replica.number.saturating_add(1);
+        if steps.peek().is_some_and(|step| step.number != next) {
+            return Ok(None);
+        }
+        let read = steps.map(Step::read).collect::<Result<Vec<_>, Error>>()?;
+        let added = read.iter().flat_map(|(_, ops)| ops).fold(0u64, |sum, op| match op {
+            Op::Added(count) => sum.saturating_add(u64::from(*count)),
+            _ => sum,
+        });
+        let (mut at, end) = (replica.topic.log.end(), replica.topic.log.end().saturating_add(added));
+        let mut messages = std::collections::VecDeque::new();
+        for (step, ops) in read {
+            let wanted = ops.iter().fold(0u64, |sum, op| match op {
+                Op::Added(count) => sum.saturating_add(u64::from(*count)),
+                _ => sum,
+            });
+            while u64::try_from(messages.len()).unwrap_or(u64::MAX) < wanted && at < end {
+                let until = at.saturating_add(BRIEFS).min(end);
+                messages.extend(medium.briefs(replica.id, at, until).await?);
+                at = until;
+            }
+            replica.follow(&step, ops, &mut messages)?;
+        }
+        if count < STEPS {
+            return Ok(Some(replica));
+        }
+        from = replica.number.saturating_add(1);
+    }
+}

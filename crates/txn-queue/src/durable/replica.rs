@@ -1,0 +1,238 @@
+//! A topic as its steps have left it.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use txn_change::Timestamp;
+
+use super::{
+    row::Brief,
+    step::{self, Op, Step},
+};
+use crate::{
+    engine::{
+        group::{GroupState, Wanted, saved::SavedGroup},
+        log::{Log, Stored},
+        topic::Topic as Decided,
+    },
+    error::{Error, ErrorKind},
+    name::{GroupName, Topic},
+    queue::{Lease, Position},
+    topology::TopicSpec,
+};
+
+/// A topic that this process has read.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    /// The topic's number in the medium.
+    pub(crate) id: i64,
+    pub(crate) topic: Decided,
+    /// The last step that it has taken in.
+    pub(crate) number: u64,
+    pub(crate) nonce: u64,
+    pub(crate) at: Timestamp,
+    /// The step up to which it was saved last.
+    pub(crate) saved: u64,
+    /// The first message that is kept for whoever reads the saved state.
+    pub(crate) saved_first: u64,
+    /// Messages before this one have been deleted.
+    tidied: u64,
+}
+
+/// A topic as it was after a step, without what its messages tell.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Saved {
+    nonce: u64,
+    at: i64,
+    spec: TopicSpec,
+    first: u64,
+    end: u64,
+    dropped: u64,
+    /// Messages that are due at another time than they say, or are for nobody any more.
+    altered: Vec<(u64, Option<i64>)>,
+    groups: Vec<SavedGroup>,
+}
+
+impl Saved {
+    /// Which messages it wants to see.
+    pub(crate) const fn messages(&self) -> std::ops::Range<u64> {
+        self.first..self.end
+    }
+}
+
+impl Replica {
+    /// A topic that no step was done to. The first says what it is.
+    pub(crate) fn empty(id: i64, name: &Topic) -> Self {
+        let topic = Decided::new(TopicSpec::new(name.clone()));
+        Self { id, topic, number: 0, nonce: 0, at: Timestamp::MIN, saved: 0, saved_first: 0, tidied: 0 }
+    }
+
+    /// Whether messages are stored that nobody will ask for any more.
+    pub(crate) const fn is_untidy(&self) -> bool {
+        self.tidied < self.saved_first
+    }
+
+    /// So many of them are deleted now, at most: those before the position that it returns.
+    pub(crate) fn tidy(&mut self, max: u64) -> u64 {
+        self.tidied = self.tidied.saturating_add(max).min(self.saved_first);
+        self.tidied
+    }
+
+    pub(crate) fn save(&self) -> Saved {
+        let Decided { spec, log, groups, dropped, .. } = &self.topic;
+        let altered = log.iter().filter(|(_, stored)| stored.is_removed || stored.is_moved);
+        Saved {
+            nonce: self.nonce,
+            at: self.at.as_nanos(),
+            spec: spec.clone(),
+            first: log.first(),
+            end: log.end(),
+            dropped: *dropped,
+            altered: altered
+                .map(|(position, stored)| (position, (!stored.is_removed).then(|| stored.due.as_nanos())))
+                .collect(),
+            groups: groups.values().map(|group| group.save(log)).collect(),
+        }
+    }
+
+    /// The topic as it was saved after the step of this number; the messages are those that [`Saved::messages`] names.
+    pub(crate) fn restore(id: i64, number: u64, saved: Saved, messages: Vec<Brief>) -> Result<Self, Error> {
+        let name = saved.spec.topic.clone();
+        let mut topic = Decided::new(saved.spec);
+        topic.log = Log::starting_at(saved.first);
+        topic.dropped = saved.dropped;
+        for Brief { position, stored } in messages {
+            if topic.log.end() != position {
+                return Err(missing(&name, topic.log.end()));
+            }
+            topic.log.push(stored);
+        }
+        if topic.log.end() != saved.end {
+            return Err(missing(&name, topic.log.end()));
+        }
+        for (position, due) in saved.altered {
+            topic.log.alter(position, due.map(Timestamp::from_nanos));
+        }
+        let at = Timestamp::from_nanos(saved.at);
+        for group in saved.groups {
+            let group = GroupState::restore(group, &topic.log, at);
+            topic.groups.insert(group.group().name().clone(), group);
+        }
+        Ok(Self { id, topic, number, nonce: saved.nonce, at, saved: number, saved_first: saved.first, tidied: 0 })
+    }
+
+    /// Takes a step in that another has done. The messages that it added come in `added`, in order.
+    pub(crate) fn follow(&mut self, step: &Step, ops: Vec<Op>, added: &mut VecDeque<Brief>) -> Result<(), Error> {
+        if step.number != self.number.saturating_add(1) {
+            let context = format!("step {} of {} follows step {}", step.number, self.topic.spec.topic, self.number);
+            return Err(Error::new(ErrorKind::Corrupt, context));
+        }
+        for op in ops {
+            self.apply(op, step.at, added)?;
+        }
+        (self.number, self.nonce, self.at) = (step.number, step.nonce, step.at);
+        Ok(())
+    }
+
+    fn group(&mut self, name: &GroupName) -> Result<(&mut GroupState, &Log), Error> {
+        let Decided { spec, log, groups, .. } = &mut self.topic;
+        let group = groups.get_mut(name).ok_or_else(|| {
+            let context = format!("a step names the group {name} of {}, which no step made", spec.topic);
+            Error::new(ErrorKind::Corrupt, context)
+        })?;
+        Ok((group, log))
+    }
+
+    fn apply(&mut self, op: Op, at: Timestamp, added: &mut VecDeque<Brief>) -> Result<(), Error> {
+        let mut woken = Vec::new();
+        match op {
+            Op::Topic(spec) => self.topic.spec = spec,
+            Op::Group(spec) => self.topic.declare(spec),
+            Op::Added(count) => {
+                for _ in 0..count {
+                    let end = self.topic.log.end();
+                    let brief = added.pop_front().filter(|brief| brief.position == end);
+                    let brief = brief.ok_or_else(|| missing(&self.topic.spec.topic, end))?;
+                    self.topic.push(brief.stored, at, |_, _| ());
+                }
+                self.topic.changed(&mut woken);
+            }
+            Op::Advanced(name) => {
+                let (group, log) = self.group(&name)?;
+                drop(group.advance(log, at));
+            }
+            Op::Leased(leases) => {
+                let until = Timestamp::from_nanos(leases.until);
+                let max = usize::try_from(leases.max).unwrap_or(usize::MAX);
+                let wanted = Wanted { worker: &leases.worker, max, until };
+                let (group, log) = self.group(&leases.group)?;
+                group.receive_as(wanted, &leases.positions(), log, at, leases.token);
+            }
+            Op::Settled(name, items) => {
+                let (state, log) = self.group(&name)?;
+                let group = state.group().clone();
+                for (position, token, action) in step::settled(items) {
+                    let lease = Lease { group: group.clone(), position: Position(position), token };
+                    state.settle(&lease, &action, log, at, &mut Vec::new());
+                }
+                state.forget_done();
+                state.changed(&mut woken);
+            }
+            Op::Died { group, position, is_buried } => {
+                let (group, log) = self.group(&group)?;
+                if is_buried {
+                    group.buried(position, log, at);
+                } else {
+                    group.not_buried(position, log, at);
+                }
+            }
+            Op::Moved { position, due } => {
+                self.topic.move_to(position, due.map(Timestamp::from_nanos), &mut woken);
+            }
+            Op::Paused(name) => self.group(&name)?.0.set_paused(true),
+            Op::Resumed(name) => {
+                let (group, _) = self.group(&name)?;
+                group.set_paused(false);
+                group.changed(&mut woken);
+            }
+            Op::Sought(name, start) => {
+                let (group, log) = self.group(&name)?;
+                group.seek(start, log);
+                group.changed(&mut woken);
+            }
+            Op::Rescued(worker) => {
+                let Decided { groups, log, .. } = &mut self.topic;
+                for group in groups.values_mut() {
+                    drop(group.rescue(&worker, log, at));
+                    group.changed(&mut woken);
+                }
+            }
+            Op::Released => self.topic.release(at, &mut woken, |_, _| ()),
+        }
+        Ok(())
+    }
+}
+
+fn missing(topic: &Topic, position: u64) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("the message at {position} of {topic} is missing"))
+}
+
+/// A message as it is published: taken in by the replica of whoever publishes it.
+pub(crate) fn of_message(
+    message: &crate::message::Message,
+    accepted_at: Timestamp,
+    due: Timestamp,
+    expires: Timestamp,
+) -> Stored {
+    Stored {
+        key: message.key.clone(),
+        priority: message.priority,
+        accepted_at,
+        due,
+        expires,
+        only: None,
+        is_removed: false,
+        is_moved: false,
+        carried: None,
+    }
+}

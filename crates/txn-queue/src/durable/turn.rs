@@ -1,0 +1,524 @@
+//! A turn: the topics are locked and read, calls are decided one after the other, and what came of them is written at once.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use txn_change::Timestamp;
+
+use super::{
+    declared::Declared,
+    medium::{Draft, Medium, Repeat, Written},
+    replica::{Replica, of_message},
+    row::Row,
+    step::{self, Leases, Op, Step},
+};
+use crate::{
+    admin::{Control, Reschedule, Rescheduled, TopicStats},
+    engine::{
+        admit, between,
+        group::{Dying, Leased, Wanted},
+        topic::{Topic as Decided, find},
+    },
+    error::Error,
+    limits::QueueLimits,
+    message::Message,
+    name::{DedupeId, ScheduleKey, Topic},
+    queue::{Action, Address, Group, Publish, Published, Receive, Refusal, Settle, Settled},
+    topology::Topology,
+};
+
+/// Why a turn did not come to its end.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// This one call cannot be done, and has done nothing.
+    Refused(Error),
+    /// The medium failed: nothing of the turn is known to be.
+    Failed(Error),
+    /// Another topic is concerned that could not be locked in passing.
+    Needs(Topic),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What a worker was given, without the messages.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) group: Group,
+    pub(crate) until: Timestamp,
+    pub(crate) leased: Vec<Leased>,
+    pub(crate) next_in: Option<std::time::Duration>,
+}
+
+/// One transaction over some topics.
+pub(crate) struct Turn<'t, M> {
+    pub(crate) medium: &'t mut M,
+    pub(crate) declared: &'t mut Declared,
+    /// Those that are locked, and up to date.
+    pub(crate) topics: &'t mut BTreeMap<Topic, Replica>,
+    pub(crate) limits: &'t QueueLimits,
+    pub(crate) now: Timestamp,
+    /// By chance.
+    pub(crate) nonce: u64,
+    drafts: BTreeMap<Topic, Draft>,
+    tokens: u64,
+}
+
+impl<'t, M: Medium> Turn<'t, M> {
+    pub(crate) fn new(
+        medium: &'t mut M,
+        declared: &'t mut Declared,
+        topics: &'t mut BTreeMap<Topic, Replica>,
+        limits: &'t QueueLimits,
+        now: Timestamp,
+        nonce: u64,
+    ) -> Self {
+        // The clock may have gone back, or another's may be ahead.
+        let now = topics.values().map(|replica| replica.at).fold(now, Timestamp::max);
+        Self { medium, declared, topics, limits, now, nonce, drafts: BTreeMap::new(), tokens: nonce }
+    }
+
+    pub(super) fn draft(&mut self, topic: &Topic) -> &mut Draft {
+        self.drafts.entry(topic.clone()).or_insert_with(|| Draft { is_passing: true, ..Draft::default() })
+    }
+
+    pub(super) fn did(&mut self, topic: &Topic, op: Op) {
+        let draft = self.draft(topic);
+        draft.is_passing &= matches!(op, Op::Advanced(_) | Op::Leased(_) | Op::Released);
+        match (draft.ops.last_mut(), &op) {
+            (Some(Op::Added(sum)), Op::Added(count)) => *sum = sum.saturating_add(*count),
+            _ => draft.ops.push(op),
+        }
+    }
+
+    fn replica(&mut self, topic: &Topic) -> Result<&mut Replica, Stop> {
+        if !self.topics.contains_key(topic) {
+            return Err(match self.declared.id(topic) {
+                Ok(_) => Stop::Needs(topic.clone()),
+                Err(error) => Stop::Refused(error),
+            });
+        }
+        self.topics.get_mut(topic).ok_or_else(|| Stop::Needs(topic.clone()))
+    }
+
+    /// Locks a topic that turns out to be concerned.
+    pub(super) async fn enter(&mut self, topic: &Topic) -> Result<(), Stop> {
+        if self.topics.contains_key(topic) {
+            return Ok(());
+        }
+        let id = self.declared.id(topic).map_err(Stop::Refused)?;
+        if !self.medium.lock(id).await? {
+            return Err(Stop::Needs(topic.clone()));
+        }
+        let replica = super::medium::read(self.medium, None, id, topic).await?;
+        self.now = self.now.max(replica.at);
+        self.topics.insert(topic.clone(), replica);
+        Ok(())
+    }
+
+    pub(crate) async fn publish(&mut self, batch: &[Publish]) -> Result<Vec<Published>, Stop> {
+        let mut routed = Vec::with_capacity(batch.len());
+        let mut asked: BTreeMap<&Topic, (Vec<DedupeId>, Vec<ScheduleKey>)> = BTreeMap::new();
+        for publish in batch {
+            routed.push(self.route(publish));
+        }
+        for (topics, message) in routed.iter().flatten() {
+            for topic in topics {
+                let (ids, keys) = asked.entry(topic).or_default();
+                ids.extend(message.dedupe_id.clone());
+                keys.extend(message.schedule_key.clone());
+            }
+        }
+        let mut known = Known::default();
+        for (topic, (ids, keys)) in asked {
+            let id = self.replica(topic)?.id;
+            if !ids.is_empty() {
+                let repeats = self.medium.repeats(id, &ids, self.now).await?;
+                // What this very turn has taken is not in the medium yet.
+                let drafted = self.drafts.get(topic).into_iter().flat_map(|draft| &draft.repeats);
+                let drafted = drafted.map(|repeat| (repeat.id.clone(), repeat.digest));
+                known.seen.entry(topic.clone()).or_default().extend(repeats.into_iter().chain(drafted));
+            }
+            if !keys.is_empty() {
+                let scheduled = self.medium.scheduled(id, &keys).await?;
+                let drafted = self.drafts.get(topic).into_iter().flat_map(|draft| draft.schedules.iter().cloned());
+                known.scheduled.entry(topic.clone()).or_default().extend(scheduled.into_iter().chain(drafted));
+            }
+        }
+        let mut results = Vec::with_capacity(batch.len());
+        for routed in routed {
+            results.push(match routed {
+                Err(refusal) => Published::Refused(refusal),
+                Ok((topics, message)) => self.accept(&topics, message, &mut known).unwrap_or_else(Published::Refused),
+            });
+        }
+        Ok(results)
+    }
+
+    fn route(&self, publish: &Publish) -> Result<(Vec<Topic>, Arc<Message>), Refusal> {
+        let Publish { to, message } = publish;
+        self.limits.check(message)?;
+        let topics = match to {
+            Address::Topic(topic) => vec![topic.clone()],
+            Address::Exchange { name, routing_key } => {
+                admit::targets(&self.declared.routes, name.clone(), routing_key.as_ref(), message, self.limits)?
+            }
+        };
+        match topics.iter().find(|topic| !self.topics.contains_key(*topic)) {
+            Some(topic) => Err(Refusal::NoSuchTopic { topic: topic.clone() }),
+            None => Ok((topics, Arc::clone(message))),
+        }
+    }
+
+    /// Those that have it already are passed over; one that refuses, refuses for all.
+    fn accept(&mut self, topics: &[Topic], message: Arc<Message>, known: &mut Known) -> Result<Published, Refusal> {
+        let (message, due, expires) = admit::timed(message, self.now)?;
+        let mut takers = Vec::new();
+        for topic in topics {
+            let Some(replica) = self.topics.get(topic) else { continue };
+            if let Some(id) = &message.dedupe_id
+                && let Some(digest) = known.seen.get(topic).and_then(|seen| seen.get(id))
+            {
+                if *digest == message.digest() {
+                    continue;
+                }
+                return Err(Refusal::Conflict { dedupe_id: id.clone() });
+            }
+            if let Some(key) = &message.schedule_key
+                && known.waiting(topic, replica, key, self.now).is_some()
+            {
+                return Err(Refusal::Scheduled { schedule_key: key.clone() });
+            }
+            if !replica.topic.has_room() {
+                return Err(Refusal::Full { topic: topic.clone(), max: replica.topic.spec.messages_max });
+            }
+            takers.push(topic);
+        }
+        for topic in &takers {
+            let stored = of_message(&message, self.now, due, expires);
+            let Some(replica) = self.topics.get_mut(*topic) else { continue };
+            let row = Row::new(replica.topic.log.end(), &message, &stored);
+            let position = row.position;
+            let until = self.now.after(replica.topic.spec.dedupe_window).unwrap_or(Timestamp::MAX);
+            replica.topic.push(stored, self.now, |_, _| ());
+            replica.topic.changed(&mut Vec::new());
+            let (now, draft) = (self.now, self.draft(topic));
+            draft.rows.push(row);
+            if let Some(id) = message.dedupe_id.clone().filter(|_| until > now) {
+                let digest = message.digest();
+                known.seen.entry((*topic).clone()).or_default().insert(id.clone(), digest);
+                draft.repeats.push(Repeat { id, until, digest });
+            }
+            if let Some(key) = message.schedule_key.clone().filter(|_| due > now) {
+                known.scheduled.entry((*topic).clone()).or_default().insert(key.clone(), position);
+                draft.schedules.push((key, position));
+            }
+            self.did(topic, Op::Added(1));
+        }
+        Ok(match takers.len() {
+            0 => Published::Duplicate,
+            copies => Published::Accepted { copies },
+        })
+    }
+
+    pub(crate) async fn receive(&mut self, receive: &Receive) -> Result<Given, Stop> {
+        let topic = receive.group.topic();
+        let now = self.now;
+        let Decided { groups, log, .. } = &mut self.replica(topic)?.topic;
+        let dying = find(groups, &receive.group).map_err(Stop::Refused)?.advance(log, now);
+        let mut is_written = !dying.is_empty();
+        if is_written {
+            self.did(topic, Op::Advanced(receive.group.name().clone()));
+            self.bury(&receive.group, dying).await?;
+        }
+        let now = self.now;
+        let until = now.after(receive.lease).unwrap_or(Timestamp::MAX);
+        let mut tokens = self.tokens;
+        let Decided { groups, log, .. } = &mut self.replica(topic)?.topic;
+        let group = find(groups, &receive.group).map_err(Stop::Refused)?;
+        let wanted = Wanted { worker: &receive.worker, max: receive.max, until };
+        let leased = group.receive(wanted, log, now, &mut tokens);
+        let next_in = group.next_at(now).map(|next| between(now, next));
+        let token = std::mem::replace(&mut self.tokens, tokens);
+        if !leased.is_empty() {
+            let name = receive.group.name().clone();
+            if !is_written {
+                self.did(topic, Op::Advanced(name.clone()));
+            }
+            is_written = true;
+            let got = leased.iter().map(|leased| leased.position);
+            let leases = Leases::new(name, receive.worker.clone(), receive.max, until, token, got);
+            self.did(topic, Op::Leased(leases));
+        }
+        if is_written {
+            self.did(topic, Op::Released);
+        }
+        self.replica(topic)?.topic.release(now, &mut Vec::new(), |_, _| ());
+        Ok(Given { group: receive.group.clone(), until, leased, next_in })
+    }
+
+    pub(crate) async fn settle(&mut self, batch: &[Settle]) -> Result<Vec<Settled>, Stop> {
+        let mut results = Vec::with_capacity(batch.len());
+        let mut rest = batch;
+        while let Some(first) = rest.first() {
+            let group = first.lease.group.clone();
+            let count = rest.iter().take_while(|settle| settle.lease.group == group).count();
+            let (same, others) = rest.split_at(count);
+            rest = others;
+            let now = self.now;
+            let known = self.topics.get_mut(group.topic()).map(|replica| &mut replica.topic);
+            let known = known.and_then(|Decided { groups, log, .. }| Some((groups.get_mut(group.name())?, log)));
+            let Some((state, log)) = known else {
+                results.extend(same.iter().map(|_| Settled::Gone));
+                continue;
+            };
+            let mut dying = Vec::new();
+            let settled: Vec<Settled> =
+                same.iter().map(|settle| state.settle(&settle.lease, &settle.action, log, now, &mut dying)).collect();
+            state.forget_done();
+            let applied = same.iter().zip(&settled).filter(|(_, settled)| **settled == Settled::Applied);
+            let applied: Vec<&Settle> = applied.map(|(settle, _)| settle).collect();
+            if applied.iter().any(|settle| !matches!(settle.action, Action::Extend { .. })) {
+                state.changed(&mut Vec::new());
+            }
+            results.extend(settled);
+            if applied.is_empty() {
+                continue;
+            }
+            let items = applied.iter().map(|settle| (settle.lease.position.0, settle.lease.token, &settle.action));
+            self.did(group.topic(), Op::Settled(group.name().clone(), step::ended(items)));
+            self.bury(&group, dying).await?;
+            let now = self.now;
+            self.did(group.topic(), Op::Released);
+            self.replica(group.topic())?.topic.release(now, &mut Vec::new(), |_, _| ());
+        }
+        Ok(results)
+    }
+
+    /// Moves what a group gave up to its dead letters; what finds no room there stays, for a while.
+    pub(super) async fn bury(&mut self, group: &Group, dying: Vec<Dying>) -> Result<(), Stop> {
+        if dying.is_empty() {
+            return Ok(());
+        }
+        let state = self.replica(group.topic())?.topic.group(group).map_err(Stop::Refused)?;
+        let letters = state.spec.dead_letter_topic();
+        self.enter(&letters).await?;
+        let id = self.replica(group.topic())?.id;
+        let positions: Vec<u64> = dying.iter().map(|dying| dying.position).collect();
+        let rows = self.fetch(group.topic(), id, &positions).await?;
+        let mut rows: HashMap<u64, Row> = rows.into_iter().map(|row| (row.position, row)).collect();
+        for dead in dying {
+            let Some(row) = rows.remove(&dead.position) else { continue };
+            let is_buried = self.write_letter(group, &letters, &dead, row)?;
+            let (now, name) = (self.now, group.name().clone());
+            let Decided { groups, log, .. } = &mut self.replica(group.topic())?.topic;
+            let state = find(groups, group).map_err(Stop::Refused)?;
+            if is_buried {
+                state.buried(dead.position, log, now);
+            } else {
+                state.not_buried(dead.position, log, now);
+            }
+            self.did(group.topic(), Op::Died { group: name, position: dead.position, is_buried });
+        }
+        Ok(())
+    }
+
+    /// Messages, of which this very turn may have published some.
+    pub(super) async fn fetch(&mut self, topic: &Topic, id: i64, positions: &[u64]) -> Result<Vec<Row>, Stop> {
+        let wanted: HashSet<u64> = positions.iter().copied().collect();
+        let drafted = self.drafts.get(topic).into_iter().flat_map(|draft| &draft.rows);
+        let mut rows: Vec<Row> = drafted.filter(|row| wanted.contains(&row.position)).cloned().collect();
+        if rows.len() < positions.len() {
+            let found: HashSet<u64> = rows.iter().map(|row| row.position).collect();
+            let rest: Vec<u64> = positions.iter().copied().filter(|position| !found.contains(position)).collect();
+            rows.extend(self.medium.rows(id, &rest).await?);
+        }
+        Ok(rows)
+    }
+
+    /// Adds a message that did not come from a publisher; false when there is no room.
+    pub(super) fn add(
+        &mut self,
+        topic: &Topic,
+        stored: crate::engine::log::Stored,
+        row: impl FnOnce(u64, &crate::engine::log::Stored) -> Row,
+    ) -> Result<bool, Stop> {
+        let now = self.now;
+        let known = &mut self.replica(topic)?.topic;
+        if !known.has_room() {
+            return Ok(false);
+        }
+        let row = row(known.log.end(), &stored);
+        known.push(stored, now, |_, _| ());
+        known.changed(&mut Vec::new());
+        self.draft(topic).rows.push(row);
+        self.did(topic, Op::Added(1));
+        Ok(true)
+    }
+
+    pub(crate) async fn reschedule(&mut self, batch: &[Reschedule]) -> Result<Vec<Rescheduled>, Stop> {
+        let mut results = Vec::with_capacity(batch.len());
+        let mut known = Known::default();
+        let mut asked: BTreeMap<&Topic, Vec<ScheduleKey>> = BTreeMap::new();
+        for Reschedule { topic, key, .. } in batch {
+            asked.entry(topic).or_default().push(key.clone());
+        }
+        for (topic, keys) in asked {
+            let Some(id) = self.topics.get(topic).map(|replica| replica.id) else { continue };
+            let scheduled = self.medium.scheduled(id, &keys).await?;
+            let drafted = self.drafts.get(topic).into_iter().flat_map(|draft| draft.schedules.iter().cloned());
+            known.scheduled.entry(topic.clone()).or_default().extend(scheduled.into_iter().chain(drafted));
+        }
+        for Reschedule { topic, key, due } in batch {
+            let now = self.now;
+            let Some(replica) = self.topics.get_mut(topic) else {
+                results.push(Rescheduled::NoSuchTopic);
+                continue;
+            };
+            let Some(position) = known.waiting(topic, replica, key, now) else {
+                results.push(Rescheduled::TooLate);
+                continue;
+            };
+            let due = due.map(|due| due.instant(now).unwrap_or(Timestamp::MAX).max(now));
+            replica.topic.move_to(position, due, &mut Vec::new());
+            self.did(topic, Op::Moved { position, due: due.map(Timestamp::as_nanos) });
+            results.push(if due.is_some() { Rescheduled::Moved } else { Rescheduled::Cancelled });
+        }
+        Ok(results)
+    }
+
+    /// Carries out an order for one topic.
+    pub(crate) async fn control(&mut self, topic: &Topic, control: &Control) -> Result<(), Stop> {
+        let now = self.now;
+        let known = &mut self.replica(topic)?.topic;
+        let mut wakers = Vec::new();
+        let op = match control {
+            Control::Pause(group) => {
+                known.group(group).map_err(Stop::Refused)?.set_paused(true);
+                Op::Paused(group.name().clone())
+            }
+            Control::Resume(group) => {
+                let state = known.group(group).map_err(Stop::Refused)?;
+                state.set_paused(false);
+                state.changed(&mut wakers);
+                Op::Resumed(group.name().clone())
+            }
+            Control::Seek(group, start) => {
+                known.group(group).map_err(Stop::Refused)?;
+                known.release(now, &mut wakers, |_, _| ());
+                let Decided { groups, log, .. } = known;
+                let state = find(groups, group).map_err(Stop::Refused)?;
+                state.seek(*start, log);
+                state.changed(&mut wakers);
+                self.did(topic, Op::Released);
+                Op::Sought(group.name().clone(), *start)
+            }
+            Control::Rescue(worker) => {
+                let Decided { groups, log, .. } = known;
+                let mut dying = Vec::new();
+                for group in groups.values_mut() {
+                    dying.push((group.group().clone(), group.rescue(worker, log, now)));
+                    group.changed(&mut wakers);
+                }
+                self.did(topic, Op::Rescued(worker.clone()));
+                for (group, dying) in dying {
+                    self.bury(&group, dying).await?;
+                }
+                return Ok(());
+            }
+        };
+        self.did(topic, op);
+        Ok(())
+    }
+
+    /// Declares; the topics that are named, and are known, are locked. True when the topology has changed beyond single topics.
+    pub(crate) fn declare(&mut self, topology: Topology) -> Result<bool, Stop> {
+        let topology = topology.with_letters(|topic| self.declared.topics.contains_key(topic));
+        let known = |topic: &Topic| self.declared.topics.contains_key(topic);
+        let routes = admit::routes(&topology, &self.declared.routes, self.declared.topics.len(), known, self.limits);
+        let routes = routes.map_err(Stop::Refused)?;
+        let concerned = topology.topics.iter().map(|spec| &spec.topic);
+        for topic in concerned.chain(topology.groups.iter().map(|spec| spec.group.topic())) {
+            if self.declared.topics.contains_key(topic) && !self.topics.contains_key(topic) {
+                return Err(Stop::Needs(topic.clone()));
+            }
+        }
+        let before = self.declared.clone();
+        self.declared.routes = routes;
+        for spec in topology.topics {
+            let id = self.declared.number(&spec.topic);
+            let replica = self.topics.entry(spec.topic.clone()).or_insert_with(|| Replica::empty(id, &spec.topic));
+            if replica.number == 0 || replica.topic.spec != spec {
+                replica.topic.spec = spec.clone();
+                self.did(&spec.topic.clone(), Op::Topic(spec));
+            }
+        }
+        for spec in topology.groups {
+            let topic = spec.group.topic().clone();
+            let known = &mut self.replica(&topic)?.topic;
+            if known.groups.get(spec.group.name()).is_none_or(|group| group.spec != spec) {
+                known.declare(spec.clone());
+                self.did(&topic, Op::Group(spec));
+            }
+        }
+        let is_changed = *self.declared != before;
+        if is_changed {
+            self.declared.version = self.declared.version.saturating_add(1);
+        }
+        Ok(is_changed)
+    }
+
+    pub(crate) fn stats(&mut self, topic: &Topic) -> Result<TopicStats, Stop> {
+        Ok(self.replica(topic)?.topic.stats())
+    }
+
+    /// Whether nothing is to be written.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.drafts.is_empty()
+    }
+
+    /// Whether what was written must outlive a crash of the server before it is told.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.drafts.values().all(|draft| draft.is_passing)
+    }
+
+    /// Writes what the turn came to. It is done when the transaction is committed; when that fails, the replicas are to be forgotten.
+    pub(crate) async fn write(&mut self) -> Result<(), Error> {
+        for (topic, draft) in std::mem::take(&mut self.drafts) {
+            let Some(replica) = self.topics.get_mut(&topic) else { continue };
+            replica.number = replica.number.saturating_add(1);
+            (replica.nonce, replica.at) = (self.nonce, self.now);
+            let step =
+                Step { number: replica.number, nonce: self.nonce, at: self.now, body: step::to_bytes(&draft.ops) };
+            let is_due = replica.number.saturating_sub(replica.saved) >= self.limits.steps_max;
+            let saved = is_due.then(|| {
+                replica.saved = replica.number;
+                replica.saved_first = replica.topic.log.first();
+                step::to_bytes(&replica.save())
+            });
+            self.medium.write(Written { topic: replica.id, step, draft: &draft, saved }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What is remembered of earlier messages.
+#[derive(Default)]
+struct Known {
+    seen: HashMap<Topic, HashMap<DedupeId, [u8; 32]>>,
+    scheduled: HashMap<Topic, HashMap<ScheduleKey, u64>>,
+}
+
+impl Known {
+    /// The message that waits under a schedule key.
+    fn waiting(&self, topic: &Topic, replica: &Replica, key: &ScheduleKey, now: Timestamp) -> Option<u64> {
+        let position = *self.scheduled.get(topic)?.get(key)?;
+        let stored = replica.topic.log.get(position)?;
+        (!stored.is_removed && stored.due > now).then_some(position)
+    }
+}

@@ -1,0 +1,239 @@
+//! What a group holds, as data: enough to go on from it, without what can be seen from the messages alone.
+
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use txn_change::Timestamp;
+
+use super::{GroupState, Leased, Slot, State, Turn, Wanted};
+use crate::{admin::GroupStats, engine::log::Log, name::{Key, WorkerId}, topology::GroupSpec};
+
+/// A group, as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SavedGroup {
+    spec: GroupSpec,
+    first: u64,
+    /// Behind the last message that it had taken in.
+    end: u64,
+    next_at: i64,
+    counts: GroupStats,
+    /// What differs from a message that was never delivered, by its distance from `first`.
+    slots: Vec<(u64, SavedSlot)>,
+    /// Who holds something.
+    workers: Vec<WorkerId>,
+    /// The turns of keys, in their order: since when, and the message that is first.
+    turns: Vec<(i64, u64)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum SavedSlot {
+    Done,
+    Again { deliveries: u32, until: i64, is_waiting: bool, is_parked: bool, reasons: Vec<Arc<str>> },
+    Leased { deliveries: u32, until: i64, token: u64, worker: u32, reasons: Vec<Arc<str>> },
+}
+
+impl GroupState {
+    pub(crate) fn save(&self, log: &Log) -> SavedGroup {
+        let mut workers: Vec<WorkerId> = Vec::new();
+        let mut numbers: BTreeMap<WorkerId, u32> = BTreeMap::new();
+        let mut slots = Vec::new();
+        for (slot, offset) in self.slots.iter().zip(0u64..) {
+            let Some(stored) = log.get(self.first.saturating_add(offset)) else { continue };
+            let Slot { deliveries, token, is_parked, .. } = *slot;
+            let (until, reasons) = (slot.until.as_nanos(), slot.reasons.clone());
+            let saved = match slot.state {
+                State::Done => SavedSlot::Done,
+                State::Leased => {
+                    let Some(worker) = self.leases.worker(slot.batch) else { continue };
+                    let worker = *numbers.entry(worker.clone()).or_insert_with(|| {
+                        workers.push(worker.clone());
+                        u32::try_from(workers.len().saturating_sub(1)).unwrap_or(u32::MAX)
+                    });
+                    SavedSlot::Leased { deliveries, until, token, worker, reasons }
+                }
+                // What the message says is all there is.
+                State::Waiting if deliveries == 0 && reasons.is_empty() && slot.until == stored.due => continue,
+                State::Ready if deliveries == 0 && reasons.is_empty() && slot.until == stored.became_due() => continue,
+                State::Waiting | State::Ready => {
+                    let is_waiting = slot.state == State::Waiting;
+                    SavedSlot::Again { deliveries, until, is_waiting, is_parked, reasons }
+                }
+            };
+            slots.push((offset, saved));
+        }
+        let (spec, counts) = (self.spec.clone(), self.counts);
+        SavedGroup {
+            spec,
+            first: self.first,
+            end: self.end(),
+            next_at: self.next_at.as_nanos(),
+            counts,
+            slots,
+            workers,
+            turns: self.key_turns(),
+        }
+    }
+
+    fn key_turns(&self) -> Vec<(i64, u64)> {
+        let head = |key: &Key| self.lanes.get(key)?.line.first().map(|(_, position)| *position);
+        let turns = self.ready.iter().filter_map(|(since, turn)| match turn {
+            Turn::Key(key) => Some((since.as_nanos(), head(key)?)),
+            Turn::Message(_) => None,
+        });
+        turns.collect()
+    }
+
+    /// The group as it was, over the log that it was saved beside.
+    pub(crate) fn restore(saved: SavedGroup, log: &Log, now: Timestamp) -> Self {
+        let mut group = Self::new(saved.spec, log);
+        group.first = saved.first;
+        group.next_at = Timestamp::from_nanos(saved.next_at);
+        group.counts = saved.counts;
+        let mut known: BTreeMap<u64, SavedSlot> = saved.slots.into_iter().collect();
+        let mut ready = Vec::new();
+        let mut leased: BTreeMap<(i64, u32), Vec<(u64, u64)>> = BTreeMap::new();
+        for position in saved.first..saved.end {
+            let Some(stored) = log.get(position) else { continue };
+            let offset = position.saturating_sub(saved.first);
+            let Some(slot) = known.remove(&offset) else {
+                let waits = stored.due > now;
+                group.push_slot(
+                    if stored.is_for(group.spec.group.name()) { State::Waiting } else { State::Done },
+                    stored.due,
+                );
+                if !stored.is_for(group.spec.group.name()) {
+                } else if waits {
+                    group.waiting.push(Reverse((stored.due, position)));
+                } else {
+                    ready.push((stored.became_due(), position));
+                }
+                continue;
+            };
+            match slot {
+                SavedSlot::Done => group.push_slot(State::Done, now),
+                SavedSlot::Again { deliveries, until, is_waiting, is_parked, reasons } => {
+                    let until = Timestamp::from_nanos(until);
+                    group.push_slot(State::Waiting, until);
+                    if let Some(slot) = group.slots.back_mut() {
+                        (slot.deliveries, slot.is_parked, slot.reasons) = (deliveries, is_parked, reasons);
+                    }
+                    if is_waiting {
+                        group.waiting.push(Reverse((until, position)));
+                    } else {
+                        ready.push((until, position));
+                    }
+                    if is_parked {
+                        group.take_permit(position, log);
+                    }
+                }
+                SavedSlot::Leased { deliveries, until, token, worker, reasons } => {
+                    group.push_slot(State::Leased, Timestamp::from_nanos(until));
+                    if let Some(slot) = group.slots.back_mut() {
+                        (slot.deliveries, slot.token, slot.reasons) = (deliveries, token, reasons);
+                    }
+                    group.take_permit(position, log);
+                    leased.entry((until, worker)).or_default().push((position, token));
+                }
+            }
+        }
+        for ((until, worker), items) in leased {
+            let worker = usize::try_from(worker).ok().and_then(|worker| saved.workers.get(worker).cloned());
+            let Some(worker) = worker else { continue };
+            let positions: Vec<u64> = items.iter().map(|(position, _)| *position).collect();
+            let batch = group.leases.add(Timestamp::from_nanos(until), worker, items);
+            for position in positions {
+                if let Some(slot) = group.slot_mut(position) {
+                    slot.batch = batch;
+                }
+            }
+        }
+        ready.sort_unstable();
+        // Lines are filled before turns are given, so that each key has the turn that it had.
+        let (keyed, free): (Vec<_>, Vec<_>) =
+            ready.into_iter().partition(|(_, position)| group.key(*position, log).is_some());
+        for (since, position) in &keyed {
+            group.line_up(*position, log, *since);
+        }
+        let turns = saved.turns.into_iter().map(|(since, head)| (Timestamp::from_nanos(since), head));
+        let turns = turns.chain(keyed).map(|turn| (turn, true));
+        let mut turns: Vec<_> = turns.chain(free.into_iter().map(|turn| (turn, false))).collect();
+        turns.sort_by_key(|((since, _), _)| *since);
+        for ((since, position), is_keyed) in turns {
+            match group.key(position, log).filter(|_| is_keyed) {
+                Some(key) => group.give_turn(key, log, since),
+                None => group.make_ready(position, log, since),
+            }
+        }
+        group
+    }
+
+    fn push_slot(&mut self, state: State, until: Timestamp) {
+        self.slots.push_back(Slot {
+            state,
+            is_parked: false,
+            deliveries: 0,
+            token: 0,
+            until,
+            batch: 0,
+            reasons: Vec::new(),
+        });
+    }
+
+    fn take_permit(&mut self, position: u64, log: &Log) {
+        let Some(key) = self.key(position, log) else { return };
+        let lane = self.lanes.entry(key.clone()).or_default();
+        lane.busy = lane.busy.saturating_add(1);
+    }
+
+    /// Leases exactly these messages, as another process did: what it came to is what counts, should this one choose others.
+    pub(crate) fn receive_as(&mut self, wanted: Wanted<'_>, got: &[u64], log: &Log, now: Timestamp, token: u64) {
+        let mut tokens = token;
+        let leased = self.receive(wanted, log, now, &mut tokens);
+        if leased.iter().map(|leased| leased.position).eq(got.iter().copied()) {
+            return;
+        }
+        for Leased { position, token, .. } in leased {
+            self.take_back(position, token, log, now);
+        }
+        self.lease_these(wanted, got, log, now, token);
+    }
+
+    /// Undoes a lease as if it had never been.
+    fn take_back(&mut self, position: u64, token: u64, log: &Log, now: Timestamp) {
+        let Some(slot) = self.slot_mut(position).filter(|slot| slot.token == token) else { return };
+        slot.deliveries = slot.deliveries.saturating_sub(1);
+        let batch = slot.batch;
+        self.leases.end(batch);
+        self.counts.delivered = self.counts.delivered.saturating_sub(1);
+        self.again(position, log, now);
+    }
+
+    fn lease_these(&mut self, wanted: Wanted<'_>, got: &[u64], log: &Log, now: Timestamp, token: u64) {
+        let batch = self.leases.next_number();
+        let mut items = Vec::with_capacity(got.len());
+        for (position, number) in got.iter().copied().zip(1u64..) {
+            let Some(stored) = log.get(position) else { continue };
+            let due = stored.became_due();
+            let Some(slot) = self.slot_mut(position) else { continue };
+            if matches!(slot.state, State::Done | State::Leased) {
+                continue;
+            }
+            let token = token.wrapping_add(number);
+            slot.state = State::Leased;
+            (slot.until, slot.token, slot.batch) = (wanted.until, token, batch);
+            slot.deliveries = slot.deliveries.saturating_add(1);
+            self.unpark(position, log);
+            if let Some(key) = self.key(position, log) {
+                let lane = self.lanes.entry(key.clone()).or_default();
+                lane.line.remove(&(due, position));
+            }
+            self.take_permit(position, log);
+            items.push((position, token));
+        }
+        self.counts.delivered = self.counts.delivered.saturating_add(u64::try_from(items.len()).unwrap_or(u64::MAX));
+        self.spend(u64::try_from(items.len()).unwrap_or(u64::MAX), now);
+        if !items.is_empty() {
+            self.leases.add(wanted.until, wanted.worker.clone(), items);
+        }
+    }
+}

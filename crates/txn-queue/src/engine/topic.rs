@@ -1,0 +1,126 @@
+//! One topic: its log and its groups.
+
+use std::{collections::BTreeMap, task::Waker};
+
+use txn_change::Timestamp;
+
+use super::{
+    group::GroupState,
+    log::{Log, Stored},
+};
+use crate::{
+    admin::TopicStats,
+    error::{Error, ErrorKind},
+    name::GroupName,
+    queue::Group,
+    topology::{GroupSpec, Overflow, TopicSpec},
+};
+
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) spec: TopicSpec,
+    pub(crate) log: Log,
+    pub(crate) groups: BTreeMap<GroupName, GroupState>,
+    pub(crate) dropped: u64,
+    room: Vec<Waker>,
+}
+
+impl Topic {
+    pub(crate) fn new(spec: TopicSpec) -> Self {
+        Self { spec, log: Log::default(), groups: BTreeMap::new(), dropped: 0, room: Vec::new() }
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.log.len() < self.spec.messages_max || self.spec.overflow == Overflow::DropOldest
+    }
+
+    pub(crate) fn register_room(&mut self, waker: &Waker) {
+        if !self.room.iter().any(|known| known.will_wake(waker)) {
+            self.room.push(waker.clone());
+        }
+    }
+
+    pub(crate) fn group(&mut self, group: &Group) -> Result<&mut GroupState, Error> {
+        find(&mut self.groups, group)
+    }
+
+    /// Makes a group, or changes one that is there.
+    pub(crate) fn declare(&mut self, spec: GroupSpec) {
+        match self.groups.get_mut(spec.group.name()) {
+            Some(group) => group.spec = spec,
+            None => {
+                self.groups.insert(spec.group.name().clone(), GroupState::new(spec, &self.log));
+            }
+        }
+    }
+
+    /// Adds a message at the end; the oldest may have to go for it, and are given to `gone`.
+    pub(crate) fn push(&mut self, stored: Stored, now: Timestamp, mut gone: impl FnMut(u64, Stored)) -> u64 {
+        while self.spec.overflow == Overflow::DropOldest && self.log.len() >= self.spec.messages_max {
+            for group in self.groups.values_mut() {
+                group.drop_first(&self.log, now);
+            }
+            let first = self.log.first();
+            let Some(oldest) = self.log.pop() else { break };
+            self.dropped = self.dropped.saturating_add(1);
+            gone(first, oldest);
+        }
+        self.log.push(stored)
+    }
+
+    /// Lets go of what all groups have settled and nobody may want again, and gives it to `gone`.
+    pub(crate) fn release(&mut self, now: Timestamp, wakers: &mut Vec<Waker>, mut gone: impl FnMut(u64, Stored)) {
+        let before = self.log.first();
+        // A topic that nobody reads keeps what it has, but for what was taken out.
+        let taken_out =
+            || self.log.iter().take_while(|(_, stored)| stored.is_removed).fold(before, |at, _| at.saturating_add(1));
+        let first = self.groups.values().map(GroupState::first).min().unwrap_or_else(taken_out);
+        while self.log.first() < first
+            && let Some(stored) = self.log.front()
+            && stored.accepted_at.after(self.spec.keep).is_ok_and(|until| until <= now)
+        {
+            let position = self.log.first();
+            let Some(stored) = self.log.pop() else { break };
+            gone(position, stored);
+        }
+        if self.log.first() > before {
+            wakers.append(&mut self.room);
+        }
+    }
+
+    /// Something may have become ready in any group.
+    pub(crate) fn changed(&mut self, wakers: &mut Vec<Waker>) {
+        self.groups.values_mut().for_each(|group| group.changed(wakers));
+    }
+
+    /// A message that waits is due at another time, or is for nobody any more.
+    pub(crate) fn move_to(&mut self, position: u64, due: Option<Timestamp>, wakers: &mut Vec<Waker>) {
+        let Some(stored) = self.log.get_mut(position) else { return };
+        match due {
+            Some(due) => (stored.due, stored.is_moved) = (due, true),
+            None => stored.is_removed = true,
+        }
+        for group in self.groups.values_mut() {
+            group.rescheduled(position, &self.log);
+            group.changed(wakers);
+        }
+    }
+
+    pub(crate) fn stats(&self) -> TopicStats {
+        let kept = self.log.iter().filter(|(_, stored)| !stored.is_removed);
+        TopicStats {
+            messages: kept.fold(0, |sum, _| sum.saturating_add(1)),
+            dropped: self.dropped,
+            groups: self.groups.iter().map(|(name, group)| (name.clone(), group.stats(&self.log))).collect(),
+        }
+    }
+}
+
+pub(crate) fn find<'g>(
+    groups: &'g mut BTreeMap<GroupName, GroupState>,
+    group: &Group,
+) -> Result<&'g mut GroupState, Error> {
+    groups.get_mut(group.name()).ok_or_else(|| {
+        Error::new(ErrorKind::Invalid, format!("the topic {} has no group {}", group.topic(), group.name()))
+    })
+}
