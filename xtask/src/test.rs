@@ -26,8 +26,14 @@ const SERVERLESS: &[&str] = &[
 ];
 
 /// The features whose tests need a server; they find it through the variables that `servers` hands out.
-const SERVER: &[&str] =
-    &["host-tables/servers", "storefront/servers", "txn-store/servers", "txn/servers", "xtask/servers"];
+const SERVER: &[&str] = &[
+    "host-tables/servers",
+    "storefront/servers",
+    "txn-queue/servers",
+    "txn-store/servers",
+    "txn/servers",
+    "xtask/servers",
+];
 
 /// The tutorial's code: outside the workspace, on path dependencies, as in a reader's own project.
 const TUTORIAL: &str = "docs/first-hour/Cargo.toml";

@@ -20,6 +20,8 @@ mod limits;
 pub mod memory;
 mod message;
 mod name;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod queue;
 mod routes;
 #[cfg(feature = "sqlite")]

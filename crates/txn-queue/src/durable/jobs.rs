@@ -39,7 +39,7 @@ pub(crate) enum Job {
     /// Which topics there are.
     Topics(Reply<Vec<Topic>>),
     /// Has the topic read.
-    Look(Topic, Reply<()>),
+    Look(Topic, Option<Reply<()>>),
 }
 
 /// How the calls of a turn have come out, before it is committed.
@@ -99,7 +99,8 @@ impl Job {
             Self::Receive(_, reply) => reply.is_canceled(),
             Self::Settle(_, reply) => reply.is_canceled(),
             Self::Reschedule(_, reply) => reply.is_canceled(),
-            Self::Control(_, _, reply) | Self::Declare(_, reply) | Self::Look(_, reply) => reply.is_canceled(),
+            Self::Control(_, _, reply) | Self::Declare(_, reply) => reply.is_canceled(),
+            Self::Look(_, reply) => reply.as_ref().is_some_and(Reply::is_canceled),
             Self::Redrive(_, reply) => reply.is_canceled(),
             Self::Stats(_, reply) => reply.is_canceled(),
             Self::Topics(reply) => reply.is_canceled(),
@@ -115,7 +116,8 @@ impl Job {
             Self::Receive(_, reply) => drop(reply.send(again().map(|()| nothing()))),
             Self::Settle(_, reply) => drop(reply.send(again().map(|()| Vec::new()))),
             Self::Reschedule(_, reply) => drop(reply.send(again().map(|()| Vec::new()))),
-            Self::Control(_, _, reply) | Self::Declare(_, reply) | Self::Look(_, reply) => drop(reply.send(again())),
+            Self::Control(_, _, reply) | Self::Declare(_, reply) => drop(reply.send(again())),
+            Self::Look(_, reply) => drop(reply.map(|reply| reply.send(again()))),
             Self::Redrive(_, reply) => drop(reply.send(again().map(|()| Redriven { moved: 0, has_more: false }))),
             Self::Stats(_, reply) => drop(reply.send(again().map(|()| TopicStats::default()))),
             Self::Topics(reply) => drop(reply.send(again().map(|()| Vec::new()))),
@@ -212,9 +214,8 @@ pub(crate) fn answer(jobs: Vec<Job>, outcomes: Outcomes, waiting: &Waiting) {
             (Job::Redrive(_, reply), Outcome::Redrive(result)) => drop(reply.send(result)),
             (Job::Stats(_, reply), Outcome::Stats(result)) => drop(reply.send(result)),
             (Job::Topics(reply), Outcome::Topics(topics)) => drop(reply.send(Ok(topics))),
-            (Job::Control(_, _, reply) | Job::Declare(_, reply) | Job::Look(_, reply), Outcome::Nothing(result)) => {
-                drop(reply.send(result))
-            }
+            (Job::Control(_, _, reply) | Job::Declare(_, reply), Outcome::Nothing(result)) => drop(reply.send(result)),
+            (Job::Look(_, reply), Outcome::Nothing(result)) => drop(reply.map(|reply| reply.send(result))),
             (Job::Receive(receive, reply), Outcome::Receive(result)) => {
                 let received = result.and_then(|given| {
                     let seen = waiting.seen(receive.group.topic(), receive.group.name());

@@ -72,6 +72,12 @@ impl Replica {
         self.tidied < self.saved_first
     }
 
+    /// Messages before this one have been deleted, as far as is known.
+    #[cfg(feature = "postgres")]
+    pub(crate) const fn tidied(&self) -> u64 {
+        self.tidied
+    }
+
     /// So many of them are deleted now, at most: those before the position that it returns.
     pub(crate) fn tidy(&mut self, max: u64) -> u64 {
         self.tidied = self.tidied.saturating_add(max).min(self.saved_first);

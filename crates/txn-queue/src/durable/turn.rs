@@ -488,7 +488,10 @@ impl<'t, M: Medium> Turn<'t, M> {
     }
 
     /// Writes what the turn came to. It is done when the transaction is committed; when that fails, the replicas are to be forgotten.
-    pub(crate) async fn write(&mut self) -> Result<(), Error> {
+    ///
+    /// Returns the topics' numbers, each with its last step's.
+    pub(crate) async fn write(&mut self) -> Result<Vec<(i64, u64)>, Error> {
+        let mut written = Vec::with_capacity(self.drafts.len());
         for (topic, draft) in std::mem::take(&mut self.drafts) {
             let Some(replica) = self.topics.get_mut(&topic) else { continue };
             replica.number = replica.number.saturating_add(1);
@@ -501,9 +504,10 @@ impl<'t, M: Medium> Turn<'t, M> {
                 replica.saved_first = replica.topic.log.first();
                 step::to_bytes(&replica.save())
             });
+            written.push((replica.id, replica.number));
             self.medium.write(Written { topic: replica.id, step, draft: &draft, saved }).await?;
         }
-        Ok(())
+        Ok(written)
     }
 }
 

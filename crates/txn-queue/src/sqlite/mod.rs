@@ -181,7 +181,7 @@ impl Queue for Sqlite {
     async fn wait(&self, wait: Wait) -> Result<(), Error> {
         if !self.waiting.knows(&wait) {
             let topic = wait.topic().clone();
-            self.call(|reply| Job::Look(topic, reply)).await?;
+            self.call(|reply| Job::Look(topic, Some(reply))).await?;
         }
         self.waiting.wait(&wait).await
     }

@@ -51,6 +51,7 @@ impl Backend for OpenedAnew {
     }
 }
 
+#[allow(clippy::print_stdout, reason = "what a failed test shows")]
 fn passes(backend: impl Backend, scenarios: Vec<Scenario>) {
     let report = block_on(run(&Harness::new(backend), scenarios, |line| println!("{line}")));
     assert!(report.is_passed(), "{report}");
@@ -86,4 +87,48 @@ fn sqlite_passes_the_suite_when_it_is_opened_anew_for_every_call() {
 #[test]
 fn sqlite_passes_the_suite_from_saved_states() {
     passes(OpenedAnew(tempfile::tempdir().unwrap(), 1), that_do_not_wait());
+}
+
+#[cfg(feature = "servers")]
+mod on_a_server {
+    use std::sync::OnceLock;
+
+    use futures_util::future::BoxFuture;
+    use tokio::runtime::Runtime;
+    use txn_queue::postgres::Postgres;
+
+    use super::*;
+    use crate::server;
+
+    fn runtime() -> &'static Runtime {
+        static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+        RUNTIME.get_or_init(|| Runtime::new().unwrap())
+    }
+
+    /// Schemas of one database.
+    struct InSchema(String);
+
+    #[async_trait]
+    impl Backend for InSchema {
+        async fn open(
+            &self,
+            place: &str,
+            clock: Arc<dyn Clock>,
+            limits: QueueLimits,
+        ) -> Result<Arc<dyn QueueAdmin>, Error> {
+            let schema = format!("{}_{}", self.0, place.replace('-', "_"));
+            let options = Postgres::options(&server::url())?.schema(&schema).clock(clock).limits(limits);
+            let opening = runtime().spawn(options.lanes(1).open());
+            Ok(Arc::new(opening.await.unwrap()?))
+        }
+
+        fn run(&self, future: BoxFuture<'static, ()>) {
+            runtime().block_on(future);
+        }
+    }
+
+    #[test]
+    fn postgres_passes_the_suite() {
+        passes(InSchema(server::name("suite")), scenarios());
+    }
 }

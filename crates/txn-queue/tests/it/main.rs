@@ -11,3 +11,5 @@ mod cloudevents;
 mod conformance;
 mod reopened;
 mod routes;
+#[cfg(feature = "servers")]
+mod server;

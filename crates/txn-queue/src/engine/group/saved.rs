@@ -6,7 +6,12 @@ use serde::{Deserialize, Serialize};
 use txn_change::Timestamp;
 
 use super::{GroupState, Leased, Slot, State, Turn, Wanted};
-use crate::{admin::GroupStats, engine::log::Log, name::{Key, WorkerId}, topology::GroupSpec};
+use crate::{
+    admin::GroupStats,
+    engine::log::Log,
+    name::{Key, WorkerId},
+    topology::GroupSpec,
+};
 
 /// A group, as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

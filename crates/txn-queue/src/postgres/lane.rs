@@ -1,0 +1,303 @@
+//! A lane: a session, and the task that takes calls, decides them under the locks of their topics, commits, and answers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, raw_sql};
+
+use super::{
+    Shared,
+    connect::{connect, failed, within},
+    medium::{InSession, ask},
+    pending::Taken,
+};
+use crate::{
+    durable::{
+        chance::Chance,
+        declared::Declared,
+        jobs::{self, Job, Outcomes},
+        medium,
+        replica::Replica,
+        turn::{Stop, Turn},
+    },
+    error::{Error, ErrorKind},
+    name::Topic,
+};
+
+/// How long a lane rests after a failure of its session, so that a server that is away is not asked without end.
+const REST: Duration = Duration::from_millis(50);
+
+/// Messages that are deleted after a turn, at most.
+const TIDY_MAX: u64 = 8_192;
+
+/// How often it is asked what became of a COMMIT.
+const ASK_AGAIN_MAX: u32 = 20;
+
+pub(super) struct Lane {
+    shared: Arc<Shared>,
+    session: Option<PgConnection>,
+    chance: Chance,
+}
+
+/// How a turn ended that did not end well.
+enum Ended {
+    /// Nothing was executed.
+    Failed(Error),
+    /// Nobody knows whether it was committed.
+    Lost(Error),
+    /// More topics are concerned than were locked, or the topology is another.
+    Again(BTreeSet<Topic>),
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Stop> for Ended {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Refused(error) | Stop::Failed(error) => Self::Failed(error),
+            Stop::Needs(topic) => Self::Again([topic].into()),
+        }
+    }
+}
+
+/// What was written, so that it can be found again: the last step of each topic.
+struct Wrote {
+    nonce: u64,
+    steps: Vec<(i64, u64)>,
+}
+
+impl Lane {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, session: None, chance: Chance::default() }
+    }
+
+    /// Runs until the queue is closed and nothing waits.
+    pub(super) async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            // Made before looking, so that nothing is missed between the two.
+            let work = shared.work.notified();
+            let taken = shared.state().take();
+            match taken {
+                Some(taken) => {
+                    // There may be more, of other topics.
+                    shared.work.notify_one();
+                    self.serve(taken).await;
+                }
+                None if shared.is_closed() => break,
+                None => work.await,
+            }
+        }
+        if let Some(session) = self.session.take() {
+            let _ = within(self.shared.answer_max, session.close()).await;
+        }
+    }
+
+    async fn serve(&mut self, taken: Taken) {
+        let shared = Arc::clone(&self.shared);
+        let Taken { jobs, topics, mut replicas, declared, is_declaring } = taken;
+        let _back = Back { shared: &shared, topics: &topics, is_declaring };
+        let mut known = Declared::clone(&declared);
+        let ended = self.decide(&jobs, &topics, &mut replicas, &mut known).await;
+        match ended {
+            Ok(Done { outcomes, written, is_declared }) => {
+                if is_declared {
+                    shared.state().declared = Arc::new(known);
+                }
+                replicas.values().for_each(|replica| shared.waiting.tell(replica, false));
+                jobs::answer(jobs, outcomes, &shared.waiting);
+                shared.tell_others(written);
+                self.tidy(&mut replicas).await;
+                shared.state().bring_back(replicas);
+            }
+            Err(ended) => {
+                // What was changed in them was never committed.
+                drop(replicas);
+                self.rest(&ended).await;
+                match ended {
+                    Ended::Failed(error) => jobs.into_iter().for_each(|job| job.fail(&error)),
+                    Ended::Lost(error) => jobs.into_iter().for_each(|job| job.lost(&error)),
+                    Ended::Again(also) => shared.state().push_again(jobs, &also),
+                }
+            }
+        }
+    }
+
+    /// A session that was in the middle of something is closed, and the server rolls back.
+    async fn rest(&mut self, ended: &Ended) {
+        if let Some(mut session) = self.session.take() {
+            let is_sound = matches!(ended, Ended::Again(_))
+                && within(self.shared.answer_max, raw_sql("ROLLBACK").execute(&mut session)).await.is_ok();
+            if is_sound {
+                self.session = Some(session);
+                return;
+            }
+        }
+        if !matches!(ended, Ended::Again(_)) {
+            tokio::time::sleep(REST).await;
+        }
+    }
+
+    async fn decide(
+        &mut self,
+        jobs: &[Job],
+        topics: &BTreeSet<Topic>,
+        replicas: &mut BTreeMap<Topic, Replica>,
+        declared: &mut Declared,
+    ) -> Result<Done, Ended> {
+        let shared = Arc::clone(&self.shared);
+        let answer_max = shared.answer_max;
+        if self.session.is_none() {
+            self.session = Some(connect(&shared.session, answer_max).await?);
+        }
+        let Some(session) = self.session.as_mut() else {
+            return Err(Error::new(ErrorKind::Unavailable, "no session").into());
+        };
+        let reads = jobs.iter().all(|job| matches!(job, Job::Look(..) | Job::Stats(..) | Job::Topics(_)));
+        let mut ids = Vec::with_capacity(topics.len());
+        for topic in topics {
+            ids.push(declared.id(topic)?);
+        }
+        let begin = if reads {
+            // One snapshot, in which nothing is deleted between two statements.
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned()
+        } else {
+            let is_declaring = jobs.iter().any(|job| matches!(job, Job::Declare(..)));
+            shared.sql.begin(ids.iter().copied().chain(is_declaring.then_some(0)))
+        };
+        let begun = raw_sql(AssertSqlSafe(begin)).execute(&mut *session);
+        within(answer_max, begun).await.map_err(failed("beginning"))?;
+        let mut medium = InSession { connection: session, sql: &shared.sql, answer_max, looked: None };
+        let first = topics.first().map(|topic| (topic, declared.id(topic)));
+        let (id, from) = match first {
+            None => (0, 0),
+            Some((topic, id)) => {
+                let from = replicas.get(topic).map_or(1, |replica| replica.number);
+                (id?, from)
+            }
+        };
+        let looked = medium.look(id, from).await?;
+        if looked.version != declared.version {
+            shared.read_topology(&mut medium).await?;
+            return Err(Ended::Again(BTreeSet::new()));
+        }
+        for topic in topics {
+            let known = replicas.remove(topic);
+            let replica = medium::read(&mut medium, known, declared.id(topic)?, topic).await?;
+            shared.waiting.tell(&replica, false);
+            replicas.insert(topic.clone(), replica);
+        }
+        let now = shared.now(looked.now);
+        let nonce = self.chance.next();
+        let mut turn = Turn::new(&mut medium, declared, replicas, &shared.limits, now, nonce);
+        let (outcomes, is_declared) = jobs::run(&mut turn, jobs).await?;
+        let (is_idle, is_passing) = (turn.is_idle() && !is_declared, turn.is_passing());
+        let written = turn.write().await?;
+        if is_declared {
+            let (version, json) = (declared.version.cast_signed(), declared.to_json());
+            medium.run("writing the topology", ask(&shared.sql.topology_write).bind(version).bind(json)).await?;
+            medium.run("deleting a topology", ask(&shared.sql.topology_tidy).bind(version)).await?;
+        }
+        let end = match (is_idle, is_passing && !is_declared) {
+            (true, _) => "ROLLBACK",
+            // Who holds what may be forgotten by a crash of the server, with the lease.
+            (false, true) => "SET LOCAL synchronous_commit = off; COMMIT",
+            (false, false) => "COMMIT",
+        };
+        let ended = within(answer_max, raw_sql(end).execute(&mut *medium.connection)).await;
+        if let Err(error) = ended {
+            let wrote = Wrote { nonce, steps: written.clone() };
+            self.find_out(wrote, failed("committing")(error)).await?;
+        }
+        Ok(Done { outcomes, written: written.into_iter().map(|(topic, _)| topic).collect(), is_declared })
+    }
+
+    /// Asks what became of a COMMIT whose answer was lost: the locks are free when its session has ended, and the steps tell.
+    async fn find_out(&mut self, wrote: Wrote, error: Error) -> Result<(), Ended> {
+        self.session = None;
+        let Some((topic, number)) = wrote.steps.first().copied() else { return Err(Ended::Lost(error)) };
+        for _ in 0..ASK_AGAIN_MAX {
+            match self.is_there(topic, number, wrote.nonce).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(Ended::Failed(error)),
+                Err(_) => tokio::time::sleep(REST).await,
+            }
+        }
+        Err(Ended::Lost(error))
+    }
+
+    async fn is_there(&mut self, topic: i64, number: u64, nonce: u64) -> Result<bool, Error> {
+        let shared = Arc::clone(&self.shared);
+        let mut session = connect(&shared.session, shared.answer_max).await?;
+        let begin = shared.sql.begin([topic].into_iter());
+        let begun = raw_sql(AssertSqlSafe(begin)).execute(&mut session);
+        within(shared.answer_max, begun).await.map_err(failed("beginning"))?;
+        let asked = ask(&shared.sql.step_at).bind(topic).bind(number.cast_signed());
+        let found = within(shared.answer_max, asked.fetch_optional(&mut session)).await.map_err(failed("asking"))?;
+        let found = found.map(|row| sqlx::Row::try_get::<i64, _>(&row, 0)).transpose().map_err(failed("asking"))?;
+        let ended = raw_sql("ROLLBACK").execute(&mut session);
+        within(shared.answer_max, ended).await.map_err(failed("ending"))?;
+        let is_there = match found {
+            Some(found) => found.cast_unsigned() == nonce,
+            None => {
+                // A later step may have had it deleted, when the topic was saved.
+                let saved = ask(&shared.sql.saved).bind(topic);
+                let saved = within(shared.answer_max, saved.fetch_optional(&mut session)).await;
+                let saved = saved.map_err(failed("asking"))?;
+                let saved = saved.map(|row| sqlx::Row::try_get::<i64, _>(&row, 0)).transpose();
+                if saved.map_err(failed("asking"))?.is_some_and(|saved| saved >= number.cast_signed()) {
+                    return Err(Error::new(ErrorKind::Unavailable, "the step is not kept any more"));
+                }
+                false
+            }
+        };
+        self.session = Some(session);
+        Ok(is_there)
+    }
+
+    /// Deletes what is done and saved, when everybody has been answered.
+    async fn tidy(&mut self, replicas: &mut BTreeMap<Topic, Replica>) {
+        let shared = Arc::clone(&self.shared);
+        let Some(session) = self.session.as_mut() else { return };
+        let mut medium =
+            InSession { connection: session, sql: &shared.sql, answer_max: shared.answer_max, looked: None };
+        let mut is_sound = true;
+        for replica in replicas.values_mut().filter(|replica| replica.is_untidy()) {
+            let first = replica.tidied();
+            let until = replica.tidy(TIDY_MAX);
+            // What could not be deleted now is deleted by whoever opens the topic next.
+            is_sound &= medium.tidy(replica.id, first..until, replica.at).await.is_ok();
+        }
+        if !is_sound {
+            self.session = None;
+        }
+    }
+}
+
+struct Done {
+    outcomes: Outcomes,
+    /// The topics that steps were written for.
+    written: Vec<i64>,
+    is_declared: bool,
+}
+
+/// Gives the topics back, also when the task is ended in the middle.
+struct Back<'l> {
+    shared: &'l Shared,
+    topics: &'l BTreeSet<Topic>,
+    is_declaring: bool,
+}
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        self.shared.state().free(self.topics, self.is_declaring);
+        self.shared.work.notify_one();
+    }
+}

@@ -1,0 +1,245 @@
+//! Steps and messages in one schema, which other processes share.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, PgConnection, Row as _,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
+use txn_change::Timestamp;
+
+use super::{
+    connect::{failed, within},
+    sql::Sql,
+};
+use crate::{
+    durable::{
+        medium::{Medium, STEPS, Written},
+        row::{self, Brief, Row},
+        step::Step,
+    },
+    error::{Error, ErrorKind},
+    name::{DedupeId, GroupName, Key, ScheduleKey},
+};
+
+/// One transaction of a session.
+pub(super) struct InSession<'c> {
+    pub(super) connection: &'c mut PgConnection,
+    pub(super) sql: &'c Sql,
+    pub(super) answer_max: Duration,
+    /// Steps of one topic that were read with the time.
+    pub(super) looked: Option<(i64, u64, Vec<Step>)>,
+}
+
+/// What the first look of a turn sees.
+pub(super) struct Looked {
+    pub(super) version: u64,
+    pub(super) now: Timestamp,
+}
+
+type Asked<'q> = Query<'q, sqlx::Postgres, PgArguments>;
+
+pub(super) fn ask(sql: &str) -> Asked<'_> {
+    sqlx::query(AssertSqlSafe(sql.to_owned()))
+}
+
+fn read_step(row: &PgRow, at: usize) -> sqlx::Result<Step> {
+    Ok(Step {
+        number: row.try_get::<i64, _>(at)?.cast_unsigned(),
+        nonce: row.try_get::<i64, _>(at.saturating_add(1))?.cast_unsigned(),
+        at: Timestamp::from_nanos(row.try_get(at.saturating_add(2))?),
+        body: row.try_get(at.saturating_add(3))?,
+    })
+}
+
+/// A name that was checked when it was written.
+fn name<T>(text: Option<&str>, new: impl Fn(&str) -> Result<T, txn_change::NameError>) -> sqlx::Result<Option<T>> {
+    text.map(|text| new(text).map_err(|error| sqlx::Error::Decode(Box::new(error)))).transpose()
+}
+
+fn read_brief(row: &PgRow) -> sqlx::Result<Brief> {
+    let times = [row.try_get(1)?, row.try_get(2)?, row.try_get(3)?];
+    let priority = u8::try_from(row.try_get::<i16, _>(4)?).unwrap_or(u8::MAX);
+    let key = name(row.try_get(5)?, |text| Key::new(text))?;
+    let only = name(row.try_get(6)?, |text| GroupName::new(text))?;
+    let position = row.try_get::<i64, _>(0)?.cast_unsigned();
+    Ok(Brief { position, stored: row::stored(key, priority, times, only) })
+}
+
+fn read_row(row: &PgRow) -> sqlx::Result<Row> {
+    let Brief { position, stored } = read_brief(row)?;
+    Ok(Row {
+        position,
+        accepted_at: stored.accepted_at,
+        due: stored.due,
+        expires: stored.expires,
+        priority: stored.priority.level(),
+        key: stored.key,
+        only: stored.only,
+        redriven: u32::try_from(row.try_get::<i32, _>(7)?).unwrap_or(0),
+        death: row.try_get(8)?,
+        head: row.try_get(9)?,
+        data: Arc::from(row.try_get::<&[u8], _>(10)?),
+    })
+}
+
+impl InSession<'_> {
+    async fn list<T>(
+        &mut self,
+        doing: &'static str,
+        asked: Asked<'_>,
+        read: impl Fn(&PgRow) -> sqlx::Result<T>,
+    ) -> Result<Vec<T>, Error> {
+        let rows = within(self.answer_max, asked.fetch_all(&mut *self.connection)).await.map_err(failed(doing))?;
+        rows.iter().map(read).collect::<sqlx::Result<Vec<T>>>().map_err(failed(doing))
+    }
+
+    pub(super) async fn run(&mut self, doing: &'static str, asked: Asked<'_>) -> Result<u64, Error> {
+        let done = within(self.answer_max, asked.execute(&mut *self.connection)).await.map_err(failed(doing))?;
+        Ok(done.rows_affected())
+    }
+
+    /// What time it is, which topology there is, and what was done to one topic lately.
+    pub(super) async fn look(&mut self, topic: i64, from: u64) -> Result<Looked, Error> {
+        let max = i64::try_from(STEPS).unwrap_or(i64::MAX);
+        let sql = self.sql;
+        let asked = ask(&sql.look).bind(topic).bind(from.cast_signed()).bind(max);
+        let rows = self
+            .list("looking at a topic", asked, |row| {
+                let is_there = row.try_get::<Option<i64>, _>(2)?.is_some();
+                let step = is_there.then(|| read_step(row, 2)).transpose()?;
+                Ok((row.try_get::<i64, _>(0)?.cast_unsigned(), row.try_get::<i64, _>(1)?, step))
+            })
+            .await?;
+        let Some((version, now, _)) = rows.first() else {
+            return Err(Error::new(ErrorKind::Corrupt, "the server did not tell its time"));
+        };
+        let looked = Looked { version: *version, now: Timestamp::from_nanos(*now) };
+        self.looked = Some((topic, from, rows.into_iter().filter_map(|(_, _, step)| step).collect()));
+        Ok(looked)
+    }
+
+    /// Deletes what nobody will ask for any more.
+    pub(super) async fn tidy(&mut self, topic: i64, range: std::ops::Range<u64>, now: Timestamp) -> Result<(), Error> {
+        let sql = self.sql;
+        let (first, until) = (range.start.cast_signed(), range.end.cast_signed());
+        self.run("deleting messages", ask(&sql.rows_tidy).bind(topic).bind(until).bind(first)).await?;
+        self.run("deleting schedule keys", ask(&sql.schedules_tidy).bind(topic).bind(until)).await?;
+        let max = until.saturating_sub(first);
+        self.run("deleting dedupe ids", ask(&sql.repeats_tidy).bind(now.as_nanos()).bind(max)).await.map(drop)
+    }
+
+    async fn write_rows(&mut self, topic: i64, rows: &[Row]) -> Result<(), Error> {
+        fn all<'r, T>(rows: &'r [Row], of: impl Fn(&'r Row) -> T) -> Vec<T> {
+            rows.iter().map(of).collect()
+        }
+        let sql = self.sql;
+        let asked = ask(&sql.rows_write)
+            .bind(topic)
+            .bind(all(rows, |row| row.position.cast_signed()))
+            .bind(all(rows, |row| row.accepted_at.as_nanos()))
+            .bind(all(rows, |row| row.due.as_nanos()))
+            .bind(all(rows, |row| row.expires.as_nanos()))
+            .bind(all(rows, |row| i32::try_from(row.redriven).unwrap_or(i32::MAX)))
+            .bind(all(rows, |row| i16::from(row.priority)))
+            .bind(all(rows, |row| row.key.as_deref()))
+            .bind(all(rows, |row| row.only.as_deref()))
+            .bind(all(rows, |row| row.death.as_deref()))
+            .bind(all(rows, |row| row.head.as_str()))
+            .bind(all(rows, |row| &*row.data));
+        self.run("writing messages", asked).await.map(drop)
+    }
+}
+
+impl Medium for InSession<'_> {
+    async fn lock(&mut self, topic: i64) -> Result<bool, Error> {
+        let asked = ask("SELECT pg_try_advisory_xact_lock($1)").bind(self.sql.lock(topic));
+        let locked = self.list("locking a topic", asked, |row| row.try_get::<bool, _>(0)).await?;
+        Ok(locked.first().copied().unwrap_or(false))
+    }
+
+    async fn steps(&mut self, topic: i64, from: u64) -> Result<Vec<Step>, Error> {
+        if let Some((_, _, steps)) = self.looked.take_if(|(known, start, _)| (*known, *start) == (topic, from)) {
+            return Ok(steps);
+        }
+        let max = i64::try_from(STEPS).unwrap_or(i64::MAX);
+        let sql = self.sql;
+        let asked = ask(&sql.steps).bind(topic).bind(from.cast_signed()).bind(max);
+        self.list("reading steps", asked, |row| read_step(row, 0)).await
+    }
+
+    async fn saved(&mut self, topic: i64) -> Result<Option<(u64, Vec<u8>)>, Error> {
+        let sql = self.sql;
+        let read = |row: &PgRow| Ok((row.try_get::<i64, _>(0)?.cast_unsigned(), row.try_get(1)?));
+        Ok(self.list("reading a saved topic", ask(&sql.saved).bind(topic), read).await?.pop())
+    }
+
+    async fn briefs(&mut self, topic: i64, from: u64, until: u64) -> Result<Vec<Brief>, Error> {
+        let sql = self.sql;
+        let asked = ask(&sql.briefs).bind(topic).bind(from.cast_signed()).bind(until.cast_signed());
+        self.list("reading messages", asked, read_brief).await
+    }
+
+    async fn rows(&mut self, topic: i64, positions: &[u64]) -> Result<Vec<Row>, Error> {
+        let sql = self.sql;
+        let positions: Vec<i64> = positions.iter().map(|position| position.cast_signed()).collect();
+        self.list("reading messages", ask(&sql.rows).bind(topic).bind(positions), read_row).await
+    }
+
+    async fn repeats(
+        &mut self,
+        topic: i64,
+        ids: &[DedupeId],
+        now: Timestamp,
+    ) -> Result<Vec<(DedupeId, [u8; 32])>, Error> {
+        let sql = self.sql;
+        let ids: Vec<&str> = ids.iter().map(DedupeId::as_str).collect();
+        let asked = ask(&sql.repeats).bind(topic).bind(ids).bind(now.as_nanos());
+        let found = self.list("reading dedupe ids", asked, |row| {
+            let digest = <[u8; 32]>::try_from(row.try_get::<&[u8], _>(1)?);
+            let digest = digest.map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+            Ok((name(row.try_get(0)?, |text| DedupeId::new(text))?, digest))
+        });
+        Ok(found.await?.into_iter().filter_map(|(id, digest)| Some((id?, digest))).collect())
+    }
+
+    async fn scheduled(&mut self, topic: i64, keys: &[ScheduleKey]) -> Result<Vec<(ScheduleKey, u64)>, Error> {
+        let sql = self.sql;
+        let keys: Vec<&str> = keys.iter().map(ScheduleKey::as_str).collect();
+        let asked = ask(&sql.scheduled).bind(topic).bind(keys);
+        let found = self.list("reading schedule keys", asked, |row| {
+            let key = name(row.try_get(0)?, |text| ScheduleKey::new(text))?;
+            Ok((key, row.try_get::<i64, _>(1)?.cast_unsigned()))
+        });
+        Ok(found.await?.into_iter().filter_map(|(key, position)| Some((key?, position))).collect())
+    }
+
+    async fn write(&mut self, written: Written<'_>) -> Result<(), Error> {
+        let Written { topic, step, draft, saved } = written;
+        let sql = self.sql;
+        let number = step.number.cast_signed();
+        let asked = ask(&sql.step_write).bind(topic).bind(number).bind(step.nonce.cast_signed());
+        self.run("writing a step", asked.bind(step.at.as_nanos()).bind(step.body)).await?;
+        if !draft.rows.is_empty() {
+            self.write_rows(topic, &draft.rows).await?;
+        }
+        if !draft.repeats.is_empty() {
+            let until: Vec<i64> = draft.repeats.iter().map(|repeat| repeat.until.as_nanos()).collect();
+            let ids: Vec<&str> = draft.repeats.iter().map(|repeat| repeat.id.as_str()).collect();
+            let digests: Vec<&[u8]> = draft.repeats.iter().map(|repeat| repeat.digest.as_slice()).collect();
+            let asked = ask(&sql.repeats_write).bind(topic).bind(until).bind(ids).bind(digests);
+            self.run("writing dedupe ids", asked).await?;
+        }
+        if !draft.schedules.is_empty() {
+            let positions: Vec<i64> = draft.schedules.iter().map(|(_, position)| position.cast_signed()).collect();
+            let keys: Vec<&str> = draft.schedules.iter().map(|(key, _)| key.as_str()).collect();
+            self.run("writing schedule keys", ask(&sql.schedules_write).bind(topic).bind(positions).bind(keys)).await?;
+        }
+        if let Some(saved) = saved {
+            self.run("saving a topic", ask(&sql.saved_write).bind(topic).bind(number).bind(saved)).await?;
+            self.run("deleting steps", ask(&sql.step_tidy).bind(topic).bind(number)).await?;
+        }
+        Ok(())
+    }
+}

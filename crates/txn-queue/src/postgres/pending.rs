@@ -1,0 +1,139 @@
+//! Calls that wait for a lane, and which of them a lane may take together.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use crate::{
+    durable::{declared::Declared, jobs::Job, replica::Replica},
+    name::Topic,
+};
+
+/// Calls that are decided together, at most.
+const JOBS_MAX: usize = 256;
+
+/// What the lanes of a process share. A topic is in one lane's hands at a time.
+#[derive(Default)]
+pub(super) struct State {
+    waiting: VecDeque<Waiter>,
+    busy: BTreeSet<Topic>,
+    /// How many lanes are at work, and whether one of them declares: that one is alone.
+    at_work: usize,
+    is_declaring: bool,
+    pub(super) replicas: BTreeMap<Topic, Replica>,
+    pub(super) declared: Arc<Declared>,
+    pub(super) closed: Option<&'static str>,
+}
+
+struct Waiter {
+    job: Job,
+    topics: BTreeSet<Topic>,
+}
+
+/// What a lane has taken.
+pub(super) struct Taken {
+    pub(super) jobs: Vec<Job>,
+    pub(super) topics: BTreeSet<Topic>,
+    pub(super) replicas: BTreeMap<Topic, Replica>,
+    pub(super) declared: Arc<Declared>,
+    pub(super) is_declaring: bool,
+}
+
+impl State {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn push(&mut self, job: Job) {
+        let topics = job.topics(&self.declared);
+        self.waiting.push_back(Waiter { job, topics });
+    }
+
+    /// Puts calls back in front, which concern more than was known.
+    pub(super) fn push_again(&mut self, jobs: Vec<Job>, also: &BTreeSet<Topic>) {
+        for job in jobs.into_iter().rev() {
+            let mut topics = job.topics(&self.declared);
+            topics.extend(also.iter().cloned());
+            self.waiting.push_front(Waiter { job, topics });
+        }
+    }
+
+    /// Whether a topic will be looked at anyway.
+    pub(super) fn has_look(&self, topic: &Topic) -> bool {
+        self.waiting.iter().any(|waiter| waiter.topics.contains(topic))
+    }
+
+    /// Takes the first calls whose topics nobody has in hand, and with them all others of these topics.
+    pub(super) fn take(&mut self) -> Option<Taken> {
+        self.waiting.retain(|waiter| waiter.job.is_wanted());
+        if self.is_declaring {
+            return None;
+        }
+        // One that waits for several topics is not passed by later ones for ever.
+        let mut reserved = self.busy.clone();
+        let mut chosen = None;
+        for (at, waiter) in self.waiting.iter().enumerate() {
+            if waiter.is_declaration() {
+                if at == 0 && self.at_work == 0 {
+                    chosen = Some(at);
+                }
+                break;
+            }
+            if waiter.topics.is_disjoint(&reserved) {
+                chosen = Some(at);
+                break;
+            }
+            reserved.extend(waiter.topics.iter().cloned());
+        }
+        let first = self.waiting.remove(chosen?)?;
+        let is_declaring = first.is_declaration();
+        let topics = first.topics;
+        let mut jobs = vec![first.job];
+        let mut at = 0;
+        while !is_declaring && jobs.len() < JOBS_MAX {
+            let Some(waiter) = self.waiting.get(at) else { break };
+            if waiter.is_declaration() {
+                break;
+            }
+            if waiter.topics.is_subset(&topics) {
+                jobs.extend(self.waiting.remove(at).map(|waiter| waiter.job));
+            } else {
+                at = at.saturating_add(1);
+            }
+        }
+        self.busy.extend(topics.iter().cloned());
+        self.at_work = self.at_work.saturating_add(1);
+        self.is_declaring = is_declaring;
+        let replicas = topics.iter().filter_map(|topic| self.replicas.remove_entry(topic)).collect();
+        Some(Taken { jobs, topics, replicas, declared: Arc::clone(&self.declared), is_declaring })
+    }
+
+    /// A lane brings back replicas that are good.
+    pub(super) fn bring_back(&mut self, replicas: BTreeMap<Topic, Replica>) {
+        for (topic, replica) in replicas {
+            // Another may have read further.
+            if self.replicas.get(&topic).is_none_or(|known| known.number < replica.number) {
+                self.replicas.insert(topic, replica);
+            }
+        }
+    }
+
+    /// A lane is done with what it had taken.
+    pub(super) fn free(&mut self, topics: &BTreeSet<Topic>, is_declaring: bool) {
+        self.busy.retain(|topic| !topics.contains(topic));
+        self.at_work = self.at_work.saturating_sub(1);
+        self.is_declaring &= !is_declaring;
+    }
+
+    /// Everything that waits, when nothing will be done any more.
+    pub(super) fn drain(&mut self) -> Vec<Job> {
+        self.waiting.drain(..).map(|waiter| waiter.job).collect()
+    }
+}
+
+impl Waiter {
+    const fn is_declaration(&self) -> bool {
+        matches!(self.job, Job::Declare(..))
+    }
+}

@@ -1,0 +1,180 @@
+//! All SQL of this backend.
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, ErrorKind};
+
+/// Bytes of a schema's name, at most: PostgreSQL cuts names at 63 bytes without a word, and names of ours are made from this one.
+const NAME_MAX: usize = 31;
+
+/// The format that this build writes.
+pub(super) const FORMAT: i32 = 1;
+
+/// The statements, over one schema.
+#[derive(Debug)]
+pub(super) struct Sql {
+    /// The channel on which steps are told.
+    pub(super) channel: String,
+    /// The locks of the topics count up from here.
+    locks: i64,
+    pub(super) setup: [String; 2],
+    pub(super) format: String,
+    pub(super) format_write: String,
+    pub(super) topology: String,
+    pub(super) topology_write: String,
+    pub(super) topology_tidy: String,
+    pub(super) look: String,
+    pub(super) steps: String,
+    pub(super) step_at: String,
+    pub(super) step_write: String,
+    pub(super) step_tidy: String,
+    pub(super) saved: String,
+    pub(super) saved_write: String,
+    pub(super) briefs: String,
+    pub(super) rows: String,
+    pub(super) rows_write: String,
+    pub(super) rows_tidy: String,
+    pub(super) repeats: String,
+    pub(super) repeats_write: String,
+    pub(super) repeats_tidy: String,
+    pub(super) scheduled: String,
+    pub(super) schedules_write: String,
+    pub(super) schedules_tidy: String,
+}
+
+/// Rows of messages, steps and dedupe ids are only ever added, and deleted in the order of their age when they are of no use any more. Nothing is updated: an old snapshot that is held
+/// open keeps what was deleted from being vacuumed, but no statement walks over it, since all begin behind it.
+const SETUP: &str = "
+    CREATE TABLE IF NOT EXISTS {s}.format (version int PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS {s}.topology (
+        version bigint PRIMARY KEY,
+        json text NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS {s}.step (
+        topic bigint NOT NULL,
+        number bigint NOT NULL,
+        nonce bigint NOT NULL,
+        at bigint NOT NULL,
+        body bytea NOT NULL,
+        PRIMARY KEY (topic, number)
+    );
+    CREATE TABLE IF NOT EXISTS {s}.saved (
+        topic bigint NOT NULL,
+        number bigint NOT NULL,
+        body bytea NOT NULL,
+        PRIMARY KEY (topic, number)
+    );
+    CREATE TABLE IF NOT EXISTS {s}.message (
+        topic bigint NOT NULL,
+        position bigint NOT NULL,
+        accepted_at bigint NOT NULL,
+        due bigint NOT NULL,
+        expires bigint NOT NULL,
+        redriven int NOT NULL,
+        priority smallint NOT NULL,
+        key text,
+        only_group text,
+        death bytea,
+        head text NOT NULL,
+        data bytea NOT NULL,
+        PRIMARY KEY (topic, position)
+    );
+    CREATE TABLE IF NOT EXISTS {s}.repeat (
+        topic bigint NOT NULL,
+        until bigint NOT NULL,
+        id text COLLATE \"C\" NOT NULL,
+        digest bytea NOT NULL,
+        PRIMARY KEY (topic, id, until)
+    );
+    CREATE INDEX IF NOT EXISTS repeat_until ON {s}.repeat (until);
+    CREATE TABLE IF NOT EXISTS {s}.schedule (
+        topic bigint NOT NULL,
+        position bigint NOT NULL,
+        key text COLLATE \"C\" NOT NULL,
+        PRIMARY KEY (topic, key, position)
+    );
+    CREATE INDEX IF NOT EXISTS schedule_position ON {s}.schedule (topic, position);
+";
+
+/// The server's time in nanoseconds, as far as it tells them.
+const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000";
+
+impl Sql {
+    pub(super) fn new(name: &str) -> Result<Self, Error> {
+        let is_valid = (1..=NAME_MAX).contains(&name.len())
+            && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+            && !name.starts_with(|first: char| first.is_ascii_digit())
+            && !name.starts_with("pg_");
+        if !is_valid {
+            let context = format!(
+                "{name:?} cannot name a schema: 1 to {NAME_MAX} of a-z, 0-9 and _ are allowed, no digit and no pg_ in front"
+            );
+            return Err(Error::new(ErrorKind::Invalid, context));
+        }
+        let schema = format!("\"{name}\"");
+        let sql = |text: &str| text.replace("{s}", &schema).replace("{now}", NOW);
+        let digest = Sha256::digest(format!("txn/queue/{name}"));
+        let message =
+            "topic, position, accepted_at, due, expires, redriven, priority, key, only_group, death, head, data";
+        Ok(Self {
+            channel: format!("{name}_queue"),
+            locks: digest.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes)),
+            setup: [sql("CREATE SCHEMA IF NOT EXISTS {s}"), sql(SETUP)],
+            format: sql("SELECT max(version) FROM {s}.format"),
+            format_write: sql("INSERT INTO {s}.format (version) VALUES ($1)"),
+            topology: sql("SELECT json FROM {s}.topology ORDER BY version DESC LIMIT 1"),
+            topology_write: sql("INSERT INTO {s}.topology (version, json) VALUES ($1, $2)"),
+            topology_tidy: sql("DELETE FROM {s}.topology WHERE version < $1"),
+            look: sql(
+                "SELECT t.version, t.now, s.number, s.nonce, s.at, s.body
+                FROM (SELECT coalesce((SELECT max(version) FROM {s}.topology), 0) AS version, {now} AS now) t
+                LEFT JOIN LATERAL (SELECT number, nonce, at, body FROM {s}.step
+                    WHERE topic = $1 AND number >= $2 ORDER BY number LIMIT $3) s ON true
+                ORDER BY s.number",
+            ),
+            steps: sql("SELECT number, nonce, at, body FROM {s}.step WHERE topic = $1 AND number >= $2
+                ORDER BY number LIMIT $3"),
+            step_at: sql("SELECT nonce FROM {s}.step WHERE topic = $1 AND number = $2"),
+            step_write: sql("INSERT INTO {s}.step (topic, number, nonce, at, body) VALUES ($1, $2, $3, $4, $5)"),
+            step_tidy: sql("DELETE FROM {s}.step WHERE topic = $1 AND number <= $2"),
+            saved: sql("SELECT number, body FROM {s}.saved WHERE topic = $1 ORDER BY number DESC LIMIT 1"),
+            saved_write: sql("WITH old AS (DELETE FROM {s}.saved WHERE topic = $1 AND number < $2)
+                INSERT INTO {s}.saved (topic, number, body) VALUES ($1, $2, $3)"),
+            briefs: sql("SELECT position, accepted_at, due, expires, priority, key, only_group FROM {s}.message
+                WHERE topic = $1 AND position >= $2 AND position < $3 ORDER BY position"),
+            rows: sql("SELECT position, accepted_at, due, expires, priority, key, only_group, redriven, death, head, data
+                FROM {s}.message WHERE topic = $1 AND position = ANY($2)"),
+            rows_write: sql(&format!(
+                "INSERT INTO {{s}}.message ({message})
+                SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::int[], $7::smallint[],
+                    $8::text[], $9::text[], $10::bytea[], $11::text[], $12::bytea[])"
+            )),
+            rows_tidy: sql("DELETE FROM {s}.message WHERE topic = $1 AND position < $2 AND position >= $3"),
+            repeats: sql("SELECT id, digest FROM {s}.repeat WHERE topic = $1 AND id = ANY($2) AND until > $3"),
+            repeats_write: sql("INSERT INTO {s}.repeat (topic, until, id, digest)
+                SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::bytea[])"),
+            repeats_tidy: sql("DELETE FROM {s}.repeat WHERE ctid = ANY(ARRAY(
+                SELECT ctid FROM {s}.repeat WHERE until <= $1 ORDER BY until LIMIT $2))"),
+            scheduled: sql("SELECT key, max(position) FROM {s}.schedule WHERE topic = $1 AND key = ANY($2) GROUP BY key"),
+            schedules_write: sql("INSERT INTO {s}.schedule (topic, position, key)
+                SELECT $1, * FROM unnest($2::bigint[], $3::text[])"),
+            schedules_tidy: sql("DELETE FROM {s}.schedule WHERE topic = $1 AND position < $2"),
+        })
+    }
+
+    /// Begins, and waits for the locks, always in the same order.
+    pub(super) fn begin(&self, topics: impl Iterator<Item = i64>) -> String {
+        let mut sorted: Vec<i64> = topics.map(|topic| self.lock(topic)).collect();
+        sorted.sort_unstable();
+        let mut text = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
+        for lock in sorted {
+            text.push_str(&format!("; SELECT pg_advisory_xact_lock({lock})"));
+        }
+        text
+    }
+
+    /// The number of a topic's lock; 0 is the topology's.
+    pub(super) const fn lock(&self, topic: i64) -> i64 {
+        self.locks.wrapping_add(topic)
+    }
+}
