@@ -98,7 +98,7 @@ mod on_a_server {
     use txn_queue::postgres::Postgres;
 
     use super::*;
-    use crate::server;
+    use crate::{alternating::Alternating, server};
 
     fn runtime() -> &'static Runtime {
         static RUNTIME: OnceLock<Runtime> = OnceLock::new();
@@ -125,6 +125,33 @@ mod on_a_server {
         fn run(&self, future: BoxFuture<'static, ()>) {
             runtime().block_on(future);
         }
+    }
+
+    /// Two processes' handles to one schema, which take turns call by call.
+    struct InTurn(InSchema);
+
+    #[async_trait]
+    impl Backend for InTurn {
+        async fn open(
+            &self,
+            place: &str,
+            clock: Arc<dyn Clock>,
+            limits: QueueLimits,
+        ) -> Result<Arc<dyn QueueAdmin>, Error> {
+            let one = self.0.open(place, Arc::clone(&clock), limits).await?;
+            let other = self.0.open(place, clock, limits).await?;
+            Ok(Arc::new(Alternating::new([one, other])))
+        }
+
+        fn run(&self, future: BoxFuture<'static, ()>) {
+            self.0.run(future);
+        }
+    }
+
+    /// What one process did is known to the other before it decides.
+    #[test]
+    fn postgres_passes_the_suite_over_two_handles_in_turn() {
+        passes(InTurn(InSchema(server::name("turn"))), that_do_not_wait());
     }
 
     #[test]

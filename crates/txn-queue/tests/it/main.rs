@@ -7,6 +7,8 @@
     reason = "tests may stop at once"
 )]
 
+#[cfg(feature = "servers")]
+mod alternating;
 mod cloudevents;
 mod conformance;
 mod reopened;
