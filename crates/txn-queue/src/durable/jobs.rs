@@ -36,6 +36,9 @@ pub(crate) enum Job {
     Declare(Topology, Reply<()>),
     /// How a topic stands.
     Stats(Topic, Reply<TopicStats>),
+    /// What settling these would come to.
+    #[cfg(feature = "postgres")]
+    Examine(Vec<Lease>, Reply<Vec<Settled>>),
     /// Which topics there are.
     Topics(Reply<Vec<Topic>>),
     /// Has the topic read.
@@ -79,6 +82,8 @@ impl Job {
             }
             Self::Receive(receive, _) => topics.extend([receive.group.topic().clone()]),
             Self::Settle(batch, _) => topics.extend(batch.iter().map(|settle| settle.lease.group.topic().clone())),
+            #[cfg(feature = "postgres")]
+            Self::Examine(leases, _) => topics.extend(leases.iter().map(|lease| lease.group.topic().clone())),
             Self::Reschedule(batch, _) => topics.extend(batch.iter().map(|reschedule| reschedule.topic.clone())),
             Self::Control(topic, ..) | Self::Stats(topic, _) | Self::Look(topic, _) => topics.extend([topic.clone()]),
             Self::Redrive(redrive, _) => topics.extend([redrive.group.topic().clone()]),
@@ -98,6 +103,8 @@ impl Job {
             Self::Publish(_, reply) => reply.is_canceled(),
             Self::Receive(_, reply) => reply.is_canceled(),
             Self::Settle(_, reply) => reply.is_canceled(),
+            #[cfg(feature = "postgres")]
+            Self::Examine(_, reply) => reply.is_canceled(),
             Self::Reschedule(_, reply) => reply.is_canceled(),
             Self::Control(_, _, reply) | Self::Declare(_, reply) => reply.is_canceled(),
             Self::Look(_, reply) => reply.as_ref().is_some_and(Reply::is_canceled),
@@ -115,6 +122,8 @@ impl Job {
             Self::Publish(_, reply) => drop(reply.send(again().map(|()| Vec::new()))),
             Self::Receive(_, reply) => drop(reply.send(again().map(|()| nothing()))),
             Self::Settle(_, reply) => drop(reply.send(again().map(|()| Vec::new()))),
+            #[cfg(feature = "postgres")]
+            Self::Examine(_, reply) => drop(reply.send(again().map(|()| Vec::new()))),
             Self::Reschedule(_, reply) => drop(reply.send(again().map(|()| Vec::new()))),
             Self::Control(_, _, reply) | Self::Declare(_, reply) => drop(reply.send(again())),
             Self::Look(_, reply) => drop(reply.map(|reply| reply.send(again()))),
@@ -139,15 +148,34 @@ fn nothing() -> Received {
     Received { deliveries: Vec::new(), next_in: None, seen: crate::queue::Seen::default() }
 }
 
-/// Decides all calls, one after the other. True beside them when the topology is to be written.
-pub(crate) async fn run<M: Medium>(turn: &mut Turn<'_, M>, jobs: &[Job]) -> Result<(Outcomes, bool), Stop> {
+/// Decides all calls, one after the other; before them, what hosts' transactions have brought is taken in. True beside them when the topology is to be written.
+pub(crate) async fn run<M: Medium>(
+    turn: &mut Turn<'_, M>,
+    jobs: &[Job],
+    takes_in: bool,
+) -> Result<(Outcomes, bool), Stop> {
     let mut results = Vec::with_capacity(jobs.len());
     let mut is_declared = false;
+    // Whoever asks holds the leases' locks already, for which they would be kept alive.
+    #[cfg(feature = "postgres")]
+    let mut examined: std::collections::VecDeque<Vec<Settled>> = jobs
+        .iter()
+        .filter_map(|job| match job {
+            Job::Examine(leases, _) => Some(leases.iter().map(|lease| turn.examine(lease)).collect()),
+            _ => None,
+        })
+        .collect();
+    if takes_in {
+        let ends_leases = jobs.iter().any(|job| matches!(job, Job::Receive(..)));
+        turn.take_in(ends_leases).await?;
+    }
     for job in jobs {
         results.push(match job {
             Job::Publish(batch, _) => Outcome::Publish(told(turn.publish(batch).await)?),
             Job::Receive(receive, _) => Outcome::Receive(told(turn.receive(receive).await)?),
             Job::Settle(batch, _) => Outcome::Settle(told(turn.settle(batch).await)?),
+            #[cfg(feature = "postgres")]
+            Job::Examine(..) => Outcome::Settle(Ok(examined.pop_front().unwrap_or_default())),
             Job::Reschedule(batch, _) => Outcome::Reschedule(told(turn.reschedule(batch).await)?),
             Job::Control(topic, control, _) => Outcome::Nothing(told(turn.control(topic, control).await)?),
             Job::Redrive(redrive, _) => Outcome::Redrive(told(turn.redrive(redrive).await)?),
@@ -210,6 +238,8 @@ pub(crate) fn answer(jobs: Vec<Job>, outcomes: Outcomes, waiting: &Waiting) {
         match (job, outcome) {
             (Job::Publish(_, reply), Outcome::Publish(result)) => drop(reply.send(result)),
             (Job::Settle(_, reply), Outcome::Settle(result)) => drop(reply.send(result)),
+            #[cfg(feature = "postgres")]
+            (Job::Examine(_, reply), Outcome::Settle(result)) => drop(reply.send(result)),
             (Job::Reschedule(_, reply), Outcome::Reschedule(result)) => drop(reply.send(result)),
             (Job::Redrive(_, reply), Outcome::Redrive(result)) => drop(reply.send(result)),
             (Job::Stats(_, reply), Outcome::Stats(result)) => drop(reply.send(result)),

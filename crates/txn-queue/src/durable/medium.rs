@@ -12,6 +12,7 @@ use super::{
 use crate::{
     error::Error,
     name::{DedupeId, ScheduleKey, Topic},
+    queue::{Publish, Refusal, Settle},
 };
 
 /// Steps in a page, at most.
@@ -54,9 +55,40 @@ pub(crate) trait Medium: Send {
         keys: &[ScheduleKey],
     ) -> impl Future<Output = Result<Vec<(ScheduleKey, u64)>, Error>> + Send;
 
+    /// Sees to it that no host's transaction settles these leases from here to the end of this one; false for those that one does.
+    fn secure(&mut self, _tokens: &[u64]) -> impl Future<Output = Result<Vec<(u64, bool)>, Error>> + Send {
+        async { Ok(Vec::new()) }
+    }
+
+    /// Takes what hosts' committed transactions have brought for a topic, a page of it; it is gone with this transaction.
+    fn hosted(&mut self, _topic: i64, _from: i64) -> impl Future<Output = Result<Vec<FromHost>, Error>> + Send {
+        async { Ok(Vec::new()) }
+    }
+
+    /// Keeps what a host's transaction has brought and cannot be, for people.
+    fn refuse(
+        &mut self,
+        _topic: i64,
+        _publish: &Publish,
+        _refusal: &Refusal,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        async { Ok(()) }
+    }
+
     /// Writes a step and what belongs to it.
     fn write(&mut self, written: Written<'_>) -> impl Future<Output = Result<(), Error>> + Send;
 }
+
+/// Something that a host's transaction has done.
+#[derive(Debug)]
+pub(crate) enum FromHost {
+    Published(Publish),
+    Settled(Settle),
+}
+
+/// Things that hosts did in a page, at most.
+#[cfg(feature = "postgres")]
+pub(crate) const HOSTED: i64 = 1_024;
 
 /// A step on its way.
 pub(crate) struct Written<'d> {

@@ -8,6 +8,7 @@
 
 pub(crate) mod chance;
 pub(crate) mod declared;
+mod hosts;
 pub(crate) mod jobs;
 mod letters;
 pub(crate) mod medium;

@@ -37,6 +37,43 @@ pub(crate) struct Replica {
     pub(crate) saved_first: u64,
     /// Messages before this one have been deleted.
     tidied: u64,
+    /// What hosts' transactions brought with lower tickets has been taken in.
+    pub(crate) hosted: Hosted,
+}
+
+/// How far hosts' transactions have been taken in. Tickets are drawn in order, and are seen in any.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Hosted {
+    /// Everything with a lower ticket has been taken in, or never will be there.
+    pub(crate) low: i64,
+    /// When all transactions before this one have ended, `low` is the ticket beside it.
+    awaited: Option<(u64, i64)>,
+    /// The last ticket that was drawn when it was looked before.
+    last: i64,
+}
+
+impl Hosted {
+    /// What a look tells: the oldest transaction that is open, the next to begin, and the last ticket that was drawn. Whoever draws one has a transaction's number before. The ticket is told after the
+    /// transactions, so it goes with those of the next look.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn seen(&mut self, oldest: u64, next: u64, last: i64) {
+        if let Some((before, ticket)) = self.awaited
+            && oldest >= before
+        {
+            self.low = self.low.max(ticket);
+            self.awaited = None;
+        }
+        if self.awaited.is_none() && self.last >= self.low {
+            self.awaited = Some((next, self.last.saturating_add(1)));
+        }
+        self.last = last;
+    }
+
+    /// Whether there may be something, with this last ticket.
+    #[cfg(feature = "postgres")]
+    pub(crate) const fn is_behind(&self, last: i64) -> bool {
+        last > 0 && last >= self.low
+    }
 }
 
 /// A topic as it was after a step, without what its messages tell.
@@ -64,7 +101,17 @@ impl Replica {
     /// A topic that no step was done to. The first says what it is.
     pub(crate) fn empty(id: i64, name: &Topic) -> Self {
         let topic = Decided::new(TopicSpec::new(name.clone()));
-        Self { id, topic, number: 0, nonce: 0, at: Timestamp::MIN, saved: 0, saved_first: 0, tidied: 0 }
+        Self {
+            id,
+            topic,
+            number: 0,
+            nonce: 0,
+            at: Timestamp::MIN,
+            saved: 0,
+            saved_first: 0,
+            tidied: 0,
+            hosted: Hosted::default(),
+        }
     }
 
     /// Whether messages are stored that nobody will ask for any more.
@@ -124,7 +171,17 @@ impl Replica {
             let group = GroupState::restore(group, &topic.log, at);
             topic.groups.insert(group.group().name().clone(), group);
         }
-        Ok(Self { id, topic, number, nonce: saved.nonce, at, saved: number, saved_first: saved.first, tidied: 0 })
+        Ok(Self {
+            id,
+            topic,
+            number,
+            nonce: saved.nonce,
+            at,
+            saved: number,
+            saved_first: saved.first,
+            tidied: 0,
+            hosted: Hosted::default(),
+        })
     }
 
     /// Takes a step in that another has done. The messages that it added come in `added`, in order.
@@ -176,10 +233,16 @@ impl Replica {
             }
             Op::Settled(name, items) => {
                 let (state, log) = self.group(&name)?;
-                let group = state.group().clone();
-                for (position, token, action) in step::settled(items) {
-                    let lease = Lease { group: group.clone(), position: Position(position), token };
+                for (lease, action) in leases(state, items) {
                     state.settle(&lease, &action, log, at, &mut Vec::new());
+                }
+                state.forget_done();
+                state.changed(&mut woken);
+            }
+            Op::SettledLate(name, items) => {
+                let (state, log) = self.group(&name)?;
+                for (lease, action) in leases(state, items) {
+                    state.settle_late(&lease, &action, log, at, &mut Vec::new());
                 }
                 state.forget_done();
                 state.changed(&mut woken);
@@ -217,6 +280,13 @@ impl Replica {
         }
         Ok(())
     }
+}
+
+fn leases(state: &GroupState, items: Vec<step::Ended>) -> Vec<(Lease, crate::queue::Action)> {
+    let group = state.group();
+    let lease =
+        |(position, token, action)| (Lease { group: group.clone(), position: Position(position), token }, action);
+    step::settled(items).into_iter().map(lease).collect()
 }
 
 fn missing(topic: &Topic, position: u64) -> Error {

@@ -65,6 +65,8 @@ pub(crate) enum Op {
     Rescued(WorkerId),
     /// What nobody wants any more was let go of.
     Released,
+    /// Deliveries ended, or were extended, that a host's transaction had settled before, or is about to.
+    SettledLate(GroupName, Vec<Ended>),
 }
 
 /// What one worker was given at once.

@@ -67,6 +67,8 @@ pub(crate) struct Turn<'t, M> {
     pub(crate) nonce: u64,
     drafts: BTreeMap<Topic, Draft>,
     tokens: u64,
+    /// Something of hosts' was taken in, though it may have come to nothing.
+    pub(super) took: bool,
 }
 
 impl<'t, M: Medium> Turn<'t, M> {
@@ -80,7 +82,7 @@ impl<'t, M: Medium> Turn<'t, M> {
     ) -> Self {
         // The clock may have gone back, or another's may be ahead.
         let now = topics.values().map(|replica| replica.at).fold(now, Timestamp::max);
-        Self { medium, declared, topics, limits, now, nonce, drafts: BTreeMap::new(), tokens: nonce }
+        Self { medium, declared, topics, limits, now, nonce, drafts: BTreeMap::new(), tokens: nonce, took: false }
     }
 
     pub(super) fn draft(&mut self, topic: &Topic) -> &mut Draft {
@@ -122,6 +124,11 @@ impl<'t, M: Medium> Turn<'t, M> {
     }
 
     pub(crate) async fn publish(&mut self, batch: &[Publish]) -> Result<Vec<Published>, Stop> {
+        self.publish_all(batch, false).await
+    }
+
+    /// With `is_host`, a topic that is full is no reason to refuse: what a host has committed is kept.
+    pub(super) async fn publish_all(&mut self, batch: &[Publish], is_host: bool) -> Result<Vec<Published>, Stop> {
         let mut routed = Vec::with_capacity(batch.len());
         let mut asked: BTreeMap<&Topic, (Vec<DedupeId>, Vec<ScheduleKey>)> = BTreeMap::new();
         for publish in batch {
@@ -154,7 +161,9 @@ impl<'t, M: Medium> Turn<'t, M> {
         for routed in routed {
             results.push(match routed {
                 Err(refusal) => Published::Refused(refusal),
-                Ok((topics, message)) => self.accept(&topics, message, &mut known).unwrap_or_else(Published::Refused),
+                Ok((topics, message)) => {
+                    self.accept(&topics, message, &mut known, is_host).unwrap_or_else(Published::Refused)
+                }
             });
         }
         Ok(results)
@@ -176,7 +185,13 @@ impl<'t, M: Medium> Turn<'t, M> {
     }
 
     /// Those that have it already are passed over; one that refuses, refuses for all.
-    fn accept(&mut self, topics: &[Topic], message: Arc<Message>, known: &mut Known) -> Result<Published, Refusal> {
+    fn accept(
+        &mut self,
+        topics: &[Topic],
+        message: Arc<Message>,
+        known: &mut Known,
+        is_host: bool,
+    ) -> Result<Published, Refusal> {
         let (message, due, expires) = admit::timed(message, self.now)?;
         let mut takers = Vec::new();
         for topic in topics {
@@ -194,7 +209,7 @@ impl<'t, M: Medium> Turn<'t, M> {
             {
                 return Err(Refusal::Scheduled { schedule_key: key.clone() });
             }
-            if !replica.topic.has_room() {
+            if !is_host && !replica.topic.has_room() {
                 return Err(Refusal::Full { topic: topic.clone(), max: replica.topic.spec.messages_max });
             }
             takers.push(topic);
@@ -419,7 +434,9 @@ impl<'t, M: Medium> Turn<'t, M> {
                 Op::Sought(group.name().clone(), *start)
             }
             Control::Rescue(worker) => {
-                let Decided { groups, log, .. } = known;
+                self.secure_all_of(topic, worker).await?;
+                let now = self.now;
+                let Decided { groups, log, .. } = &mut self.replica(topic)?.topic;
                 let mut dying = Vec::new();
                 for group in groups.values_mut() {
                     dying.push((group.group().clone(), group.rescue(worker, log, now)));
@@ -479,12 +496,12 @@ impl<'t, M: Medium> Turn<'t, M> {
 
     /// Whether nothing is to be written.
     pub(crate) fn is_idle(&self) -> bool {
-        self.drafts.is_empty()
+        self.drafts.is_empty() && !self.took
     }
 
     /// Whether what was written must outlive a crash of the server before it is told.
     pub(crate) fn is_passing(&self) -> bool {
-        self.drafts.values().all(|draft| draft.is_passing)
+        !self.took && self.drafts.values().all(|draft| draft.is_passing)
     }
 
     /// Writes what the turn came to. It is done when the transaction is committed; when that fails, the replicas are to be forgotten.

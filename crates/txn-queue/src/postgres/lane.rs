@@ -48,6 +48,8 @@ enum Ended {
     Failed(Error),
     /// Nobody knows whether it was committed.
     Lost(Error),
+    /// There is something to take in, which takes the locks.
+    Lock,
     /// More topics are concerned than were locked, or the topology is another.
     Again(BTreeSet<Topic>),
 }
@@ -105,7 +107,12 @@ impl Lane {
         let Taken { jobs, topics, mut replicas, declared, is_declaring } = taken;
         let _back = Back { shared: &shared, topics: &topics, is_declaring };
         let mut known = Declared::clone(&declared);
-        let ended = self.decide(&jobs, &topics, &mut replicas, &mut known).await;
+        let reads = jobs.iter().all(|job| matches!(job, Job::Look(..) | Job::Stats(..) | Job::Topics(_)));
+        let mut ended = self.decide(&jobs, &topics, &mut replicas, &mut known, !reads).await;
+        if matches!(ended, Err(Ended::Lock)) {
+            self.rest(&Ended::Lock).await;
+            ended = self.decide(&jobs, &topics, &mut replicas, &mut known, true).await;
+        }
         match ended {
             Ok(Done { outcomes, written, is_declared }) => {
                 if is_declared {
@@ -124,6 +131,7 @@ impl Lane {
                 match ended {
                     Ended::Failed(error) => jobs.into_iter().for_each(|job| job.fail(&error)),
                     Ended::Lost(error) => jobs.into_iter().for_each(|job| job.lost(&error)),
+                    Ended::Lock => shared.state().push_again(jobs, &BTreeSet::new()),
                     Ended::Again(also) => shared.state().push_again(jobs, &also),
                 }
             }
@@ -133,14 +141,14 @@ impl Lane {
     /// A session that was in the middle of something is closed, and the server rolls back.
     async fn rest(&mut self, ended: &Ended) {
         if let Some(mut session) = self.session.take() {
-            let is_sound = matches!(ended, Ended::Again(_))
+            let is_sound = matches!(ended, Ended::Again(_) | Ended::Lock)
                 && within(self.shared.answer_max, raw_sql("ROLLBACK").execute(&mut session)).await.is_ok();
             if is_sound {
                 self.session = Some(session);
                 return;
             }
         }
-        if !matches!(ended, Ended::Again(_)) {
+        if !matches!(ended, Ended::Again(_) | Ended::Lock) {
             tokio::time::sleep(REST).await;
         }
     }
@@ -151,6 +159,7 @@ impl Lane {
         topics: &BTreeSet<Topic>,
         replicas: &mut BTreeMap<Topic, Replica>,
         declared: &mut Declared,
+        locks: bool,
     ) -> Result<Done, Ended> {
         let shared = Arc::clone(&self.shared);
         let answer_max = shared.answer_max;
@@ -160,21 +169,20 @@ impl Lane {
         let Some(session) = self.session.as_mut() else {
             return Err(Error::new(ErrorKind::Unavailable, "no session").into());
         };
-        let reads = jobs.iter().all(|job| matches!(job, Job::Look(..) | Job::Stats(..) | Job::Topics(_)));
         let mut ids = Vec::with_capacity(topics.len());
         for topic in topics {
             ids.push(declared.id(topic)?);
         }
-        let begin = if reads {
-            // One snapshot, in which nothing is deleted between two statements.
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned()
-        } else {
+        let begin = if locks {
             let is_declaring = jobs.iter().any(|job| matches!(job, Job::Declare(..)));
             shared.sql.begin(ids.iter().copied().chain(is_declaring.then_some(0)))
+        } else {
+            // One snapshot, in which nothing is deleted between two statements.
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned()
         };
         let begun = raw_sql(AssertSqlSafe(begin)).execute(&mut *session);
         within(answer_max, begun).await.map_err(failed("beginning"))?;
-        let mut medium = InSession { connection: session, sql: &shared.sql, answer_max, looked: None };
+        let mut medium = InSession::new(session, &shared.sql, answer_max, Arc::new(declared.clone()));
         let first = topics.first().map(|topic| (topic, declared.id(topic)));
         let (id, from) = match first {
             None => (0, 0),
@@ -188,16 +196,29 @@ impl Lane {
             shared.read_topology(&mut medium).await?;
             return Err(Ended::Again(BTreeSet::new()));
         }
+        let mut is_behind = false;
         for topic in topics {
             let known = replicas.remove(topic);
             let replica = medium::read(&mut medium, known, declared.id(topic)?, topic).await?;
+            is_behind |= replica.hosted.is_behind(medium.ticket);
             shared.waiting.tell(&replica, false);
             replicas.insert(topic.clone(), replica);
         }
+        if is_behind && !locks {
+            return Err(Ended::Lock);
+        }
+        let ticket = medium.ticket;
         let now = shared.now(looked.now);
         let nonce = self.chance.next();
         let mut turn = Turn::new(&mut medium, declared, replicas, &shared.limits, now, nonce);
-        let (outcomes, is_declared) = jobs::run(&mut turn, jobs).await?;
+        let (outcomes, is_declared) = jobs::run(&mut turn, jobs, locks).await?;
+        if locks {
+            // What the look could see has been taken in by now.
+            for replica in turn.topics.values_mut() {
+                replica.hosted.seen(looked.oldest, looked.next, ticket);
+            }
+        }
+
         let (is_idle, is_passing) = (turn.is_idle() && !is_declared, turn.is_passing());
         let written = turn.write().await?;
         if is_declared {
@@ -266,8 +287,8 @@ impl Lane {
     async fn tidy(&mut self, replicas: &mut BTreeMap<Topic, Replica>) {
         let shared = Arc::clone(&self.shared);
         let Some(session) = self.session.as_mut() else { return };
-        let mut medium =
-            InSession { connection: session, sql: &shared.sql, answer_max: shared.answer_max, looked: None };
+        let declared = Arc::clone(&shared.state().declared);
+        let mut medium = InSession::new(session, &shared.sql, shared.answer_max, declared);
         let mut is_sound = true;
         for replica in replicas.values_mut().filter(|replica| replica.is_untidy()) {
             let first = replica.tidied();

@@ -11,16 +11,19 @@ use txn_change::Timestamp;
 
 use super::{
     connect::{failed, within},
+    host,
     sql::Sql,
 };
 use crate::{
     durable::{
-        medium::{Medium, STEPS, Written},
+        declared::Declared,
+        medium::{FromHost, HOSTED, Medium, STEPS, Written},
         row::{self, Brief, Row},
         step::Step,
     },
     error::{Error, ErrorKind},
-    name::{DedupeId, GroupName, Key, ScheduleKey},
+    name::{DedupeId, GroupName, Key, ScheduleKey, Topic},
+    queue::{Publish, Refusal},
 };
 
 /// One transaction of a session.
@@ -28,17 +31,26 @@ pub(super) struct InSession<'c> {
     pub(super) connection: &'c mut PgConnection,
     pub(super) sql: &'c Sql,
     pub(super) answer_max: Duration,
+    pub(super) declared: Arc<Declared>,
     /// Steps of one topic that were read with the time.
     pub(super) looked: Option<(i64, u64, Vec<Step>)>,
+    /// The last ticket that a host has drawn; 0 when none ever has.
+    pub(super) ticket: i64,
 }
 
 /// What the first look of a turn sees.
 pub(super) struct Looked {
     pub(super) version: u64,
     pub(super) now: Timestamp,
+    /// The oldest transaction that is open, and the next to begin.
+    pub(super) oldest: u64,
+    pub(super) next: u64,
 }
 
 type Asked<'q> = Query<'q, sqlx::Postgres, PgArguments>;
+
+/// In the order of the locks.
+const SECURE: &str = "SELECT pg_try_advisory_xact_lock(lock) FROM unnest($1::bigint[]) WITH ORDINALITY AS given (lock, nth) ORDER BY nth";
 
 pub(super) fn ask(sql: &str) -> Asked<'_> {
     sqlx::query(AssertSqlSafe(sql.to_owned()))
@@ -84,7 +96,22 @@ fn read_row(row: &PgRow) -> sqlx::Result<Row> {
     })
 }
 
-impl InSession<'_> {
+impl<'c> InSession<'c> {
+    pub(super) fn new(
+        connection: &'c mut PgConnection,
+        sql: &'c Sql,
+        answer_max: Duration,
+        declared: Arc<Declared>,
+    ) -> Self {
+        Self { connection, sql, answer_max, declared, looked: None, ticket: 0 }
+    }
+
+    fn topic_of(&self, id: i64) -> Result<Topic, Error> {
+        let found = self.declared.topics.iter().find(|(_, known)| **known == id);
+        let found = found.map(|(topic, _)| topic.clone());
+        found.ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("there is no topic of the number {id}")))
+    }
+
     async fn list<T>(
         &mut self,
         doing: &'static str,
@@ -105,19 +132,22 @@ impl InSession<'_> {
         let max = i64::try_from(STEPS).unwrap_or(i64::MAX);
         let sql = self.sql;
         let asked = ask(&sql.look).bind(topic).bind(from.cast_signed()).bind(max);
-        let rows = self
-            .list("looking at a topic", asked, |row| {
-                let is_there = row.try_get::<Option<i64>, _>(2)?.is_some();
-                let step = is_there.then(|| read_step(row, 2)).transpose()?;
-                Ok((row.try_get::<i64, _>(0)?.cast_unsigned(), row.try_get::<i64, _>(1)?, step))
-            })
-            .await?;
-        let Some((version, now, _)) = rows.first() else {
-            return Err(Error::new(ErrorKind::Corrupt, "the server did not tell its time"));
-        };
-        let looked = Looked { version: *version, now: Timestamp::from_nanos(*now) };
-        self.looked = Some((topic, from, rows.into_iter().filter_map(|(_, _, step)| step).collect()));
-        Ok(looked)
+        let rows = self.list("looking at a topic", asked, |row| {
+            let number = |at: usize| row.try_get::<i64, _>(at);
+            let (oldest, next) = (number(2)?.cast_unsigned(), number(3)?.cast_unsigned());
+            let (version, now) = (number(0)?.cast_unsigned(), Timestamp::from_nanos(number(1)?));
+            let is_there = row.try_get::<Option<i64>, _>(5)?.is_some();
+            let step = is_there.then(|| read_step(row, 5)).transpose()?;
+            Ok((Looked { version, now, oldest, next }, number(4)?, step))
+        });
+        let (mut looked, mut steps) = (None, Vec::new());
+        for (look, ticket, step) in rows.await? {
+            self.ticket = ticket;
+            looked = Some(look);
+            steps.extend(step);
+        }
+        self.looked = Some((topic, from, steps));
+        looked.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the server did not tell its time"))
     }
 
     /// Deletes what nobody will ask for any more.
@@ -213,6 +243,42 @@ impl Medium for InSession<'_> {
             Ok((key, row.try_get::<i64, _>(1)?.cast_unsigned()))
         });
         Ok(found.await?.into_iter().filter_map(|(key, position)| Some((key?, position))).collect())
+    }
+
+    async fn secure(&mut self, tokens: &[u64]) -> Result<Vec<(u64, bool)>, Error> {
+        if self.ticket == 0 {
+            // No host has ever settled anything, and whoever begins to will find the leases ended.
+            return Ok(Vec::new());
+        }
+        let locks: Vec<i64> = tokens.iter().map(|token| self.sql.lease_lock(*token)).collect();
+        let asked = ask(SECURE).bind(locks);
+        let secured = self.list("locking leases", asked, |row| row.try_get::<bool, _>(0)).await?;
+        Ok(tokens.iter().copied().zip(secured).collect())
+    }
+
+    async fn hosted(&mut self, topic: i64, from: i64) -> Result<Vec<FromHost>, Error> {
+        if self.ticket == 0 || self.ticket < from {
+            return Ok(Vec::new());
+        }
+        let sql = self.sql;
+        let asked = ask(&sql.hosted).bind(topic).bind(from).bind(HOSTED);
+        let rows = self.list("reading what hosts did", asked, |row| {
+            let group = name(row.try_get(1)?, |text| GroupName::new(text))?;
+            Ok((group, row.try_get::<Option<String>, _>(2)?, row.try_get::<Vec<u8>, _>(3)?))
+        });
+        let mut done = Vec::new();
+        for (group, head, data) in rows.await? {
+            host::read(&mut done, self.topic_of(topic)?, group, head, data)?;
+        }
+        Ok(done)
+    }
+
+    async fn refuse(&mut self, topic: i64, publish: &Publish, refusal: &Refusal) -> Result<(), Error> {
+        let sql = self.sql;
+        let topic = self.topic_of(topic)?.to_string();
+        let asked = ask(&sql.refuse).bind(topic).bind(refusal.to_string());
+        let asked = asked.bind(publish.message.to_head()).bind(publish.message.data.to_vec());
+        self.run("keeping what cannot be", asked).await.map(drop)
     }
 
     async fn write(&mut self, written: Written<'_>) -> Result<(), Error> {

@@ -15,6 +15,7 @@
 //! *Not* here: pools that change sessions between statements, and standbys, which cannot be written to.
 
 mod connect;
+mod host;
 mod lane;
 mod medium;
 mod options;
@@ -193,7 +194,7 @@ impl Postgres {
             incarnation: format!("{:016x}", Chance::default().next()),
         });
         let answer_max = shared.answer_max;
-        let mut medium = InSession { connection: &mut first, sql: &shared.sql, answer_max, looked: None };
+        let mut medium = InSession::new(&mut first, &shared.sql, answer_max, Arc::default());
         shared.read_topology(&mut medium).await?;
         for _ in 0..options.lanes {
             runtime.spawn(lane::Lane::new(Arc::clone(&shared)).run());
@@ -283,7 +284,7 @@ impl Queue for Postgres {
             key_order: true,
             dedupe_max: Some(Duration::MAX),
             replay: true,
-            host_transactions: false,
+            host_transactions: true,
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Sql {
     pub(super) channel: String,
     /// The locks of the topics count up from here.
     locks: i64,
+    /// And those of leases from here.
+    lease_locks: i64,
     pub(super) setup: [String; 2],
     pub(super) format: String,
     pub(super) format_write: String,
@@ -40,6 +42,11 @@ pub(super) struct Sql {
     pub(super) scheduled: String,
     pub(super) schedules_write: String,
     pub(super) schedules_tidy: String,
+    pub(super) ticket: String,
+    pub(super) host_publish: String,
+    pub(super) host_settle: String,
+    pub(super) hosted: String,
+    pub(super) refuse: String,
 }
 
 /// Rows of messages, steps and dedupe ids are only ever added, and deleted in the order of their age when they are of no use any more. Nothing is updated: an old snapshot that is held
@@ -94,6 +101,25 @@ const SETUP: &str = "
         PRIMARY KEY (topic, key, position)
     );
     CREATE INDEX IF NOT EXISTS schedule_position ON {s}.schedule (topic, position);
+    -- What hosts' transactions bring; the next turn of the topic takes it away.
+    CREATE SEQUENCE IF NOT EXISTS {s}.ticket;
+    CREATE TABLE IF NOT EXISTS {s}.hosted (
+        topic bigint NOT NULL,
+        ticket bigint NOT NULL,
+        group_name text,
+        head text,
+        data bytea NOT NULL,
+        PRIMARY KEY (topic, ticket)
+    );
+    -- Messages that hosts have committed and that could not be taken, with the reason.
+    CREATE TABLE IF NOT EXISTS {s}.refused (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        topic text NOT NULL,
+        reason text NOT NULL,
+        head text NOT NULL,
+        data bytea NOT NULL
+    );
 ";
 
 /// The server's time in nanoseconds, as far as it tells them.
@@ -119,6 +145,7 @@ impl Sql {
         Ok(Self {
             channel: format!("{name}_queue"),
             locks: digest.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes)),
+            lease_locks: digest.last_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes)),
             setup: [sql("CREATE SCHEMA IF NOT EXISTS {s}"), sql(SETUP)],
             format: sql("SELECT max(version) FROM {s}.format"),
             format_write: sql("INSERT INTO {s}.format (version) VALUES ($1)"),
@@ -126,8 +153,11 @@ impl Sql {
             topology_write: sql("INSERT INTO {s}.topology (version, json) VALUES ($1, $2)"),
             topology_tidy: sql("DELETE FROM {s}.topology WHERE version < $1"),
             look: sql(
-                "SELECT t.version, t.now, s.number, s.nonce, s.at, s.body
-                FROM (SELECT coalesce((SELECT max(version) FROM {s}.topology), 0) AS version, {now} AS now) t
+                "SELECT t.version, t.now, t.oldest, t.next, t.ticket, s.number, s.nonce, s.at, s.body
+                FROM (SELECT coalesce((SELECT max(version) FROM {s}.topology), 0) AS version, {now} AS now,
+                    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,
+                    pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next,
+                    (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {s}.ticket) AS ticket) t
                 LEFT JOIN LATERAL (SELECT number, nonce, at, body FROM {s}.step
                     WHERE topic = $1 AND number >= $2 ORDER BY number LIMIT $3) s ON true
                 ORDER BY s.number",
@@ -158,6 +188,22 @@ impl Sql {
             scheduled: sql("SELECT key, max(position) FROM {s}.schedule WHERE topic = $1 AND key = ANY($2) GROUP BY key"),
             schedules_write: sql("INSERT INTO {s}.schedule (topic, position, key)
                 SELECT $1, * FROM unnest($2::bigint[], $3::text[])"),
+            // Whoever draws a ticket has a transaction's number before.
+            ticket: sql("WITH me AS MATERIALIZED (SELECT pg_current_xact_id() AS id)
+                SELECT nextval('{s}.ticket') FROM me WHERE me.id IS NOT NULL"),
+            host_publish: sql("WITH me AS MATERIALIZED (SELECT pg_current_xact_id() AS id)
+                INSERT INTO {s}.hosted (topic, ticket, head, data)
+                SELECT given.topic, nextval('{s}.ticket'), given.head, given.data
+                FROM me, unnest($1::bigint[], $2::text[], $3::bytea[]) WITH ORDINALITY AS given (topic, head, data, nth)
+                WHERE me.id IS NOT NULL ORDER BY given.nth"),
+            host_settle: sql("WITH me AS MATERIALIZED (SELECT pg_current_xact_id() AS id)
+                INSERT INTO {s}.hosted (topic, ticket, group_name, data)
+                SELECT $1, nextval('{s}.ticket'), $2, $3 FROM me WHERE me.id IS NOT NULL"),
+            hosted: sql("WITH gone AS (DELETE FROM {s}.hosted WHERE topic = $1 AND ticket = ANY(ARRAY(
+                    SELECT ticket FROM {s}.hosted WHERE topic = $1 AND ticket >= $2 ORDER BY ticket LIMIT $3))
+                    RETURNING ticket, group_name, head, data)
+                SELECT ticket, group_name, head, data FROM gone ORDER BY ticket"),
+            refuse: sql("INSERT INTO {s}.refused (topic, reason, head, data) VALUES ($1, $2, $3, $4)"),
             schedules_tidy: sql("DELETE FROM {s}.schedule WHERE topic = $1 AND position < $2"),
         })
     }
@@ -171,6 +217,11 @@ impl Sql {
             text.push_str(&format!("; SELECT pg_advisory_xact_lock({lock})"));
         }
         text
+    }
+
+    /// The number of the lock of a lease's token.
+    pub(super) const fn lease_lock(&self, token: u64) -> i64 {
+        self.lease_locks.wrapping_add(token.cast_signed())
     }
 
     /// The number of a topic's lock; 0 is the topology's.

@@ -113,7 +113,7 @@ impl Writer {
         }
         let (now, nonce) = (self.clock.now(), self.chance.next());
         let mut turn = Turn::new(&mut medium, &mut self.declared, &mut self.topics, &self.limits, now, nonce);
-        let (outcomes, is_declared) = match at_once(jobs::run(&mut turn, jobs)) {
+        let (outcomes, is_declared) = match at_once(jobs::run(&mut turn, jobs, false)) {
             Ok(done) => done,
             Err(Stop::Failed(error) | Stop::Refused(error)) => return Err(error.into()),
             Err(Stop::Needs(topic)) => {

@@ -11,6 +11,8 @@
 mod alternating;
 mod cloudevents;
 mod conformance;
+#[cfg(feature = "servers")]
+mod in_host;
 mod reopened;
 mod routes;
 #[cfg(feature = "servers")]

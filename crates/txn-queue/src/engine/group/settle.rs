@@ -28,15 +28,69 @@ impl GroupState {
         now: Timestamp,
         dying: &mut Vec<Dying>,
     ) -> Settled {
+        self.settle_since(lease, action, log, now, now, dying)
+    }
+
+    /// The same for a delivery that was settled before now, when its lease had not ended; nobody has ended it since.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn settle_late(
+        &mut self,
+        lease: &Lease,
+        action: &Action,
+        log: &Log,
+        now: Timestamp,
+        dying: &mut Vec<Dying>,
+    ) -> Settled {
+        self.settle_since(lease, action, log, Timestamp::MIN, now, dying)
+    }
+
+    /// What settling it now would come to.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn examine(&self, lease: &Lease, log: &Log, now: Timestamp) -> Settled {
+        let position = lease.position.0;
+        match self.slot(position).map_or(Settled::Gone, |slot| slot.admits(lease, now)) {
+            Settled::Applied if log.get(position).is_none_or(|stored| stored.is_removed) => Settled::Gone,
+            found => found,
+        }
+    }
+
+    /// The leases that end by now, each with its token.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn ending(&self, now: Timestamp) -> Vec<(u64, u64)> {
+        if self.leases.next().is_none_or(|next| next > now) {
+            return Vec::new();
+        }
+        self.live(self.leases.ended(now))
+    }
+
+    /// The leases of a worker, each with its token.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn held_by(&self, worker: &WorkerId) -> Vec<(u64, u64)> {
+        self.live(self.leases.of(worker))
+    }
+
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    fn live(&self, leases: Vec<(usize, u64, u64)>) -> Vec<(u64, u64)> {
+        let live = leases.into_iter().filter(|(batch, position, token)| {
+            self.slot(*position)
+                .is_some_and(|slot| slot.state == State::Leased && slot.token == *token && slot.batch == *batch)
+        });
+        live.map(|(_, position, token)| (position, token)).collect()
+    }
+
+    fn settle_since(
+        &mut self,
+        lease: &Lease,
+        action: &Action,
+        log: &Log,
+        since: Timestamp,
+        now: Timestamp,
+        dying: &mut Vec<Dying>,
+    ) -> Settled {
         let position = lease.position.0;
         let deliveries_max = self.spec.deliveries_max.get();
-        let Some(slot) = self.slot_mut(position) else { return Settled::Gone };
-        if slot.state == State::Done {
-            return Settled::Gone;
-        }
-        if slot.state != State::Leased || slot.token != lease.token || slot.until <= now {
-            return Settled::Stale;
-        }
+        let found = self.slot(position).map_or(Settled::Gone, |slot| slot.admits(lease, since));
+        let Some(slot) = self.slot_mut(position).filter(|_| found == Settled::Applied) else { return found };
         let batch = slot.batch;
         if log.get(position).is_none_or(|stored| stored.is_removed) {
             self.leases.end(batch);
@@ -208,6 +262,15 @@ impl GroupState {
 }
 
 impl Slot {
+    /// Whether a lease that ends after `since` may settle it.
+    fn admits(&self, lease: &Lease, since: Timestamp) -> Settled {
+        match self.state {
+            State::Done => Settled::Gone,
+            State::Leased if self.token == lease.token && self.until > since => Settled::Applied,
+            State::Leased | State::Ready | State::Waiting => Settled::Stale,
+        }
+    }
+
     fn remember(&mut self, reason: &Arc<str>) {
         if self.reasons.len() >= REASONS_MAX {
             self.reasons.remove(0);

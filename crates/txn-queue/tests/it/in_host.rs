@@ -1,0 +1,261 @@
+//! Messages published, and deliveries settled, in transactions of a host's.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use txn_queue::{
+    Action, Address, DedupeId, Delivery, ErrorKind, Group, GroupName, GroupSpec, ManualClock, Message, MessageId,
+    MessageType, Publish, Published, Queue, QueueAdmin, Receive, Refusal, Settle, Settled, Source, Topic, TopicSpec,
+    Topology, Wait, WorkerId,
+    postgres::{Postgres, sqlx},
+};
+
+use crate::server;
+
+const LEASE: Duration = Duration::from_secs(30);
+
+struct Subject {
+    queue: Postgres,
+    schema: String,
+    clock: Arc<ManualClock>,
+    pool: PgPool,
+    group: Group,
+}
+
+impl Subject {
+    async fn new(name: &str) -> Self {
+        let schema = server::name(name);
+        let clock = Arc::new(ManualClock::at("2030-01-01T00:00:00Z".parse().unwrap()));
+        let options = Postgres::options(&server::url()).unwrap().schema(&schema).clock(clock.clone());
+        let queue = options.open().await.unwrap();
+        let topic = Topic::new("orders").unwrap();
+        let group = Group::new(topic.clone(), GroupName::new("workers").unwrap());
+        let topology = Topology::default().topic(TopicSpec::new(topic)).group(GroupSpec::new(group.clone()));
+        queue.declare(topology).await.unwrap();
+        let pool = PgPoolOptions::new().max_connections(4).connect(&server::url()).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE TABLE {schema}.effect (id text)")))
+            .execute(&pool)
+            .await
+            .unwrap();
+        Self { queue, schema, clock, pool, group }
+    }
+
+    async fn other(&self) -> Postgres {
+        let options = Postgres::options(&server::url()).unwrap().schema(&self.schema).clock(self.clock.clone());
+        options.open().await.unwrap()
+    }
+
+    fn message(&self, id: &str) -> Publish {
+        let message =
+            Message::new(MessageId::new(id).unwrap(), Source::new("/host").unwrap(), MessageType::new("a").unwrap());
+        let message = message.data("text/plain", id.as_bytes().to_vec());
+        Publish { to: Address::Topic(self.group.topic().clone()), message: Arc::new(message) }
+    }
+
+    async fn receive(&self, queue: &Postgres) -> Vec<Delivery> {
+        let worker = WorkerId::new("w").unwrap();
+        let receive = Receive { group: self.group.clone(), worker, max: 100, lease: LEASE };
+        queue.receive(receive).await.unwrap().deliveries
+    }
+
+    async fn ids(&self, queue: &Postgres) -> Vec<String> {
+        self.receive(queue).await.iter().map(|delivery| delivery.message.id.to_string()).collect()
+    }
+
+    async fn effect(&self, tx: &mut sqlx::PgConnection, id: &str) {
+        let text = format!("INSERT INTO {}.effect VALUES ($1)", self.schema);
+        sqlx::query(sqlx::AssertSqlSafe(text)).bind(id.to_owned()).execute(tx).await.unwrap();
+    }
+
+    async fn effects(&self) -> i64 {
+        let text = format!("SELECT count(*) FROM {}.effect", self.schema);
+        sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_one(&self.pool).await.unwrap()
+    }
+}
+
+fn ack(delivery: &Delivery) -> Vec<Settle> {
+    vec![Settle { lease: delivery.lease.clone(), action: Action::Ack }]
+}
+
+const ACCEPTED: Published = Published::Accepted { copies: 1 };
+
+/// Case Q20.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_in_a_transaction_is_there_when_it_is_committed_and_never_otherwise() {
+    let subject = Subject::new("host_publish").await;
+    let mut gone = subject.pool.begin().await.unwrap();
+    assert_eq!(subject.queue.publish_in(&mut gone, vec![subject.message("gone")]).await.unwrap(), [ACCEPTED]);
+    let mut kept = subject.pool.begin().await.unwrap();
+    subject.queue.publish_in(&mut kept, vec![subject.message("first")]).await.unwrap();
+    sqlx::raw_sql("SAVEPOINT a").execute(&mut *kept).await.unwrap();
+    subject.queue.publish_in(&mut kept, vec![subject.message("taken-back")]).await.unwrap();
+    sqlx::raw_sql("ROLLBACK TO a").execute(&mut *kept).await.unwrap();
+    subject.queue.publish_in(&mut kept, vec![subject.message("last")]).await.unwrap();
+    assert!(subject.ids(&subject.queue).await.is_empty(), "before anything is committed");
+    gone.rollback().await.unwrap();
+    kept.commit().await.unwrap();
+    assert_eq!(subject.ids(&subject.queue).await, ["first", "last"]);
+}
+
+/// A ticket that is lower than others is committed last. Case Q21.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_committed_late_is_not_passed_over() {
+    let subject = Subject::new("host_late").await;
+    let other = subject.other().await;
+    let mut late = subject.pool.begin().await.unwrap();
+    subject.queue.publish_in(&mut late, vec![subject.message("late")]).await.unwrap();
+    for round in 0..5 {
+        let mut tx = subject.pool.begin().await.unwrap();
+        subject.queue.publish_in(&mut tx, vec![subject.message(&format!("m{round}"))]).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(subject.ids(&subject.queue).await, [format!("m{round}")], "while the first is open");
+        assert!(subject.ids(&other).await.is_empty());
+    }
+    late.commit().await.unwrap();
+    assert_eq!(subject.ids(&other).await, ["late"]);
+    for _ in 0..3 {
+        assert!(subject.ids(&subject.queue).await.is_empty());
+        assert!(subject.ids(&other).await.is_empty());
+    }
+}
+
+/// Nobody tells of a host's commit; whoever waits is woken all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_finds_out_that_a_host_has_committed() {
+    let subject = Subject::new("host_wakes").await;
+    let other = subject.other().await;
+    let worker = WorkerId::new("w").unwrap();
+    let receive = Receive { group: subject.group.clone(), worker, max: 1, lease: LEASE };
+    let seen = other.receive(receive).await.unwrap().seen;
+    let wait = other.wait(Wait::Messages(subject.group.clone(), seen));
+    let commit = async {
+        let mut tx = subject.pool.begin().await.unwrap();
+        subject.queue.publish_in(&mut tx, vec![subject.message("1")]).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let (waited, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(10), wait), commit);
+    waited.expect("it is woken").unwrap();
+    assert_eq!(subject.ids(&other).await, ["1"]);
+}
+
+/// Cases Q20, Q48.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_topic_does_not_refuse_what_a_host_commits_and_a_repetition_is_one() {
+    let subject = Subject::new("host_full").await;
+    let small = TopicSpec { messages_max: 1, ..TopicSpec::new(subject.group.topic().clone()) };
+    subject.queue.declare(Topology::default().topic(small)).await.unwrap();
+    let once = |id: &str| {
+        let Publish { to, message } = subject.message(id);
+        let message =
+            Message::clone(&message).data("text/plain", b"same".to_vec()).dedupe_id(DedupeId::new("d").unwrap());
+        Publish { to, message: Arc::new(message) }
+    };
+    let other = {
+        let Publish { to, message } = once("3");
+        Publish { to, message: Arc::new(Message::clone(&message).data("text/plain", b"other".to_vec())) }
+    };
+    let mut tx = subject.pool.begin().await.unwrap();
+    let nowhere = Publish { to: Address::Topic(Topic::new("nowhere").unwrap()), ..subject.message("x") };
+    let batch = vec![once("1"), nowhere, once("2"), subject.message("4"), other];
+    let published = subject.queue.publish_in(&mut tx, batch).await.unwrap();
+    let refusal = Refusal::NoSuchTopic { topic: Topic::new("nowhere").unwrap() };
+    assert_eq!(published, [ACCEPTED, Published::Refused(refusal), ACCEPTED, ACCEPTED, ACCEPTED]);
+    tx.commit().await.unwrap();
+    assert_eq!(subject.ids(&subject.queue).await, ["1", "4"]);
+    let text = format!("SELECT reason FROM {}.refused", subject.schema);
+    let reason: String = sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_one(&subject.pool).await.unwrap();
+    assert_eq!(reason, "another message was published under the dedupe id d");
+    let full = Published::Refused(Refusal::Full { topic: subject.group.topic().clone(), max: 1 });
+    assert_eq!(subject.queue.publish(vec![subject.message("5")]).await.unwrap(), [full]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_of_a_transaction_nothing_is_done() {
+    let subject = Subject::new("host_none").await;
+    let mut session = subject.pool.acquire().await.unwrap();
+    let error = subject.queue.publish_in(&mut session, vec![subject.message("1")]).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string()),
+        (ErrorKind::Invalid, "invalid request: no transaction is begun".into())
+    );
+    assert_eq!(subject.queue.settle_in(&mut session, Vec::new()).await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert!(subject.ids(&subject.queue).await.is_empty());
+}
+
+/// Case Q34.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_effect_and_its_settlement_are_one() {
+    let subject = Subject::new("host_settle").await;
+    subject.queue.publish(vec![subject.message("1"), subject.message("2")]).await.unwrap();
+    let deliveries = subject.receive(&subject.queue).await;
+    let mut gone = subject.pool.begin().await.unwrap();
+    subject.effect(&mut gone, "1").await;
+    assert_eq!(subject.queue.settle_in(&mut gone, ack(&deliveries[0])).await.unwrap(), [Settled::Applied]);
+    gone.rollback().await.unwrap();
+    let mut kept = subject.pool.begin().await.unwrap();
+    subject.effect(&mut kept, "2").await;
+    assert_eq!(subject.queue.settle_in(&mut kept, ack(&deliveries[1])).await.unwrap(), [Settled::Applied]);
+    kept.commit().await.unwrap();
+    subject.clock.advance(LEASE);
+    assert_eq!(subject.ids(&subject.queue).await, ["1"], "the effect of the other is committed");
+    assert_eq!(subject.effects().await, 1);
+}
+
+/// The lease runs out while the host's transaction is open, in this process or another: nobody is given the message. Cases Q2, Q33.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_is_being_settled_is_given_to_nobody_else() {
+    let subject = Subject::new("host_open").await;
+    let other = subject.other().await;
+    for commits in [true, false] {
+        subject.queue.publish(vec![subject.message("1")]).await.unwrap();
+        let delivery = subject.receive(&subject.queue).await.pop().unwrap();
+        let mut tx = subject.pool.begin().await.unwrap();
+        subject.effect(&mut tx, "1").await;
+        assert_eq!(subject.queue.settle_in(&mut tx, ack(&delivery)).await.unwrap(), [Settled::Applied]);
+        for _ in 0..3 {
+            subject.clock.advance(LEASE);
+            assert!(subject.ids(&other).await.is_empty(), "while it is open");
+            assert!(subject.ids(&subject.queue).await.is_empty(), "while it is open");
+        }
+        let rescue = txn_queue::Control::Rescue(WorkerId::new("w").unwrap());
+        assert_eq!(other.control(rescue).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        if commits {
+            tx.commit().await.unwrap();
+            subject.clock.advance(LEASE);
+            assert!(subject.ids(&other).await.is_empty(), "when it is committed");
+        } else {
+            tx.rollback().await.unwrap();
+            subject.clock.advance(LEASE);
+            assert_eq!(subject.ids(&other).await, ["1"], "when it is rolled back");
+        }
+    }
+    assert_eq!(subject.effects().await, 1);
+}
+
+/// Whoever comes too late is told so before the effect is committed. Cases Q2, Q4.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_has_ended_settles_nothing_in_a_transaction() {
+    let subject = Subject::new("host_stale").await;
+    let other = subject.other().await;
+    subject.queue.publish(vec![subject.message("1")]).await.unwrap();
+    let first = subject.receive(&subject.queue).await.pop().unwrap();
+    subject.clock.advance(LEASE);
+    let mut tx = subject.pool.begin().await.unwrap();
+    assert_eq!(subject.queue.settle_in(&mut tx, ack(&first)).await.unwrap(), [Settled::Stale], "when its time is over");
+    let second = subject.receive(&other).await.pop().unwrap();
+    assert_eq!(subject.queue.settle_in(&mut tx, ack(&first)).await.unwrap(), [Settled::Stale], "when another has it");
+    assert_eq!(subject.queue.settle_in(&mut tx, ack(&second)).await.unwrap(), [Settled::Applied]);
+    let mut twice = subject.pool.begin().await.unwrap();
+    assert_eq!(
+        subject.queue.settle_in(&mut twice, ack(&second)).await.unwrap(),
+        [Settled::Stale],
+        "while another does"
+    );
+    twice.rollback().await.unwrap();
+    tx.commit().await.unwrap();
+    subject.clock.advance(LEASE);
+    assert!(subject.ids(&subject.queue).await.is_empty());
+    let mut again = subject.pool.begin().await.unwrap();
+    assert_eq!(subject.queue.settle_in(&mut again, ack(&second)).await.unwrap(), [Settled::Gone], "when it is done");
+    again.rollback().await.unwrap();
+}
