@@ -5,8 +5,9 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -26,7 +27,12 @@ const TASKS: usize = 4;
 const STEPS: u64 = 10;
 
 /// Fills a queue with so many messages, and drains it.
-pub(super) fn measure(runtime: &Runtime, ours: &Arc<Ours>, backend: Backend, count: u64) -> Result<Vec<Measurement>, String> {
+pub(super) fn measure(
+    runtime: &Runtime,
+    ours: &Arc<Ours>,
+    backend: Backend,
+    count: u64,
+) -> Result<Vec<Measurement>, String> {
     eprintln!("backlog: publishing {count} messages");
     let began = Instant::now();
     runtime.block_on(fill(ours, count))?;
@@ -88,22 +94,32 @@ struct Step {
 /// Drains, and notes at each tenth when it was reached and how large the process was.
 async fn drain(ours: &Arc<Ours>, count: u64) -> Result<Vec<Step>, String> {
     let goal = Arc::new(Goal::new(count));
+    let has_ended = Arc::new(AtomicBool::new(false));
+    // A thread of its own: workers of a queue in memory leave the runtime no time for anybody else.
+    let watcher = {
+        let (goal, has_ended) = (Arc::clone(&goal), Arc::clone(&has_ended));
+        thread::spawn(move || watch(&goal, count, &has_ended))
+    };
+    let drained = join(spawn_workers(ours, TASKS, BATCH, &goal)).await;
+    has_ended.store(true, Ordering::Release);
+    let steps = watcher.join().map_err(|_| "the watcher panicked".to_owned())?;
+    drained.map(|()| steps)
+}
+
+fn watch(goal: &Goal, count: u64, has_ended: &AtomicBool) -> Vec<Step> {
     let began = Instant::now();
-    let workers = spawn_workers(ours, TASKS, BATCH, &goal);
-    let mut steps = Vec::new();
-    // A worker that fails leaves the goal unreached, and then all of them end here.
-    while steps.len() as u64 != STEPS && !workers.iter().any(|worker| worker.is_finished() && !goal.is_reached()) {
+    let mut steps: Vec<Step> = Vec::new();
+    loop {
+        let is_last = has_ended.load(Ordering::Acquire);
         let settled = goal.settled();
-        while settled * STEPS >= count * (steps.len() as u64 + 1) {
+        while (steps.len() as u64) < STEPS && settled * STEPS >= count * (steps.len() as u64 + 1) {
             let step = Step { time: began.elapsed(), mib: resident_mib() };
             eprintln!("{settled:>9} settled  {:>7.1} s  {:>6.1} MiB", step.time.as_secs_f64(), step.mib);
             steps.push(step);
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        if is_last {
+            return steps;
+        }
+        thread::sleep(Duration::from_millis(1));
     }
-    if steps.len() as u64 != STEPS {
-        workers.iter().filter(|worker| !worker.is_finished()).for_each(tokio::task::JoinHandle::abort);
-    }
-    join(workers).await?;
-    Ok(steps)
 }

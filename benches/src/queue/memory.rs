@@ -2,29 +2,37 @@
 //!
 //! Both are given the same messages, [`BATCH`] at a time. The channel has a place for each message on its way; it knows of no lease, no second delivery and no second reader. `alone` is one task that publishes a batch, receives a batch and settles it, and
 //! so again: what a message costs. `across` is a publisher and a worker on two threads, which wait for each other: for room, and for messages.
+//!
+//! Messages are made and dropped outside the timed region, a batch at a time, so that they are as warm as those that an application has just made; `across` sends [`CYCLE`] of them over and over.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::{runtime::Runtime, sync::mpsc};
+use tokio::{
+    runtime::Runtime,
+    sync::mpsc::{self, Receiver},
+};
 use txn_queue::{Message, Publish, Published, Refusal, Settled, Wait};
 
 use super::{
+    RATE,
     ours::{Backend, Ours, acks, receive},
     side::Side,
-    work::{Keyed, group, messages, publish, topic},
+    work::{Keyed, group, message, messages, publish, topic},
 };
 use crate::report::{Measurement, Values};
 
+/// Messages at a time.
 pub(super) const BATCH: usize = 256;
 /// Messages that are on their way at once, at most.
 const ROOM: usize = 4 * BATCH;
+const CYCLE: u64 = 16 * BATCH as u64;
 
 const KEYED: [(Keyed, &str); 2] = [(Keyed::No, "plain"), (Keyed::Yes, "keys")];
 const CHANNEL: &str = "a bounded tokio channel: send, recv_many";
-const RESERVED: &str = "reserve_many, recv_many";
+const RESERVED: &str = "the same: reserve_many, recv_many";
 
 /// One run of everything.
 pub(super) fn run(values: &mut Values, count: u64) -> Result<(), String> {
@@ -32,18 +40,17 @@ pub(super) fn run(values: &mut Values, count: u64) -> Result<(), String> {
     let alone = alone.map_err(|error| error.to_string())?;
     let across = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let across = across.map_err(|error| error.to_string())?;
-    let rate = |time: Duration| count as f64 / time.as_secs_f64();
-    let plain = messages(count, Keyed::No);
+    let batches = count.div_ceil(BATCH as u64);
+    let rate = |time: Duration| (batches * BATCH as u64) as f64 / time.as_secs_f64();
+    let mut push = |name: String, time: Duration| values.push(name, RATE, rate(time));
     for (keyed, name) in KEYED {
-        let messages = messages(count, keyed);
-        let time = alone.block_on(ours_alone(&messages))?;
-        values.push(format!("alone.{name}"), super::RATE, rate(time));
-        let time = ours_across(&across, &messages)?;
-        values.push(format!("across.{name}"), super::RATE, rate(time));
+        push(format!("alone.{name}"), alone.block_on(ours_alone(batches, keyed))?);
         // Once for each, so that what is compared stands together.
-        values.push(format!("alone.{name}.channel"), super::RATE, rate(alone.block_on(channel_alone(&plain))?));
-        values.push(format!("across.{name}.channel"), super::RATE, rate(channel_across(&across, &plain)?));
-        values.push(format!("alone.{name}.reserved"), super::RATE, rate(alone.block_on(reserved_alone(&plain))?));
+        push(format!("alone.{name}.channel"), alone.block_on(channel_alone(batches, Send::Each))?);
+        push(format!("alone.{name}.reserved"), alone.block_on(channel_alone(batches, Send::Reserved))?);
+        let cycle = messages(CYCLE, keyed);
+        push(format!("across.{name}"), ours_across(&across, batches, &cycle)?);
+        push(format!("across.{name}.channel"), channel_across(&across, batches, cycle)?);
     }
     Ok(())
 }
@@ -57,93 +64,97 @@ pub(super) fn compared(values: &mut Values) -> Vec<Measurement> {
             let ours = values.all(&format!("{place}.{name}")).to_vec();
             let theirs = values.take(&format!("{place}.{name}.{peer}"));
             let suffix = if peer == "reserved" { ".reserved" } else { "" };
-            measurements.push(Measurement {
-                name: format!("queue.memory.{BATCH}.{place}.{name}{suffix}"),
-                unit: super::RATE,
-                ours,
-                peer: Some((what, theirs)),
-            });
-        }
-        for place in ["alone", "across"] {
-            values.take(&format!("{place}.{name}"));
+            let name = format!("queue.memory.{BATCH}.{place}.{name}{suffix}");
+            measurements.push(Measurement { name, unit: RATE, ours, peer: Some((what, theirs)) });
         }
     }
     measurements
 }
 
-async fn ours_alone(messages: &[Arc<Message>]) -> Result<Duration, String> {
+/// The messages of a batch, new.
+fn block(batch: u64, keyed: Keyed) -> Vec<Arc<Message>> {
+    let first = batch * BATCH as u64;
+    (first..first + BATCH as u64).map(|number| message(number, keyed)).collect()
+}
+
+async fn ours_alone(batches: u64, keyed: Keyed) -> Result<Duration, String> {
     let said = |error: txn_queue::Error| error.to_string();
     let ours = Ours::open(Backend::Memory, "", 1_000_000).await?;
-    let batches: Vec<Vec<Publish>> = messages.chunks(BATCH).map(publish).collect();
     let receive = receive(0, BATCH);
-    let mut settled = 0;
-    let began = Instant::now();
-    for batch in batches {
-        ours.queue.publish(batch).await.map_err(said)?;
+    let (mut time, mut settled) = (Duration::ZERO, 0);
+    let settle_some = async || {
         let received = ours.queue.receive(receive.clone()).await.map_err(said)?;
-        settled += applied(&ours.queue.settle(acks(received)).await.map_err(said)?);
+        let settled = ours.queue.settle(acks(received)).await.map_err(said)?;
+        Ok::<_, String>(settled.iter().filter(|settled| **settled == Settled::Applied).count() as u64)
+    };
+    for batch in 0..batches {
+        let block = block(batch, keyed);
+        let batch = publish(&block);
+        let began = Instant::now();
+        ours.queue.publish(batch).await.map_err(said)?;
+        settled += settle_some().await?;
+        time += began.elapsed();
     }
     // Messages whose key had another in the same batch.
-    while settled < messages.len() {
-        let received = ours.queue.receive(receive.clone()).await.map_err(said)?;
-        if received.deliveries.is_empty() {
-            return Err(format!("{settled} of {} messages were settled", messages.len()));
+    let began = Instant::now();
+    while settled < batches * BATCH as u64 {
+        match settle_some().await? {
+            0 => return Err(format!("{settled} of {} messages were settled", batches * BATCH as u64)),
+            some => settled += some,
         }
-        settled += applied(&ours.queue.settle(acks(received)).await.map_err(said)?);
     }
-    let time = began.elapsed();
+    time += began.elapsed();
     ours.is_empty().await?;
     Ok(time)
 }
 
-fn applied(settled: &[Settled]) -> usize {
-    settled.iter().filter(|settled| **settled == Settled::Applied).count()
+/// How a channel is sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Send {
+    Each,
+    Reserved,
 }
 
-async fn channel_alone(messages: &[Arc<Message>]) -> Result<Duration, String> {
-    let batches: Vec<Vec<Arc<Message>>> = messages.chunks(BATCH).map(<[_]>::to_vec).collect();
+async fn channel_alone(batches: u64, send: Send) -> Result<Duration, String> {
     let (sender, mut receiver) = mpsc::channel(ROOM);
-    let (mut received, mut count) = (Vec::with_capacity(BATCH), 0);
-    let began = Instant::now();
-    for batch in batches {
-        for message in batch {
-            sender.send(message).await.map_err(|error| error.to_string())?;
+    let mut received = Vec::with_capacity(BATCH);
+    let mut time = Duration::ZERO;
+    for batch in 0..batches {
+        let block = block(batch, Keyed::No);
+        let batch = block.clone();
+        let began = Instant::now();
+        match send {
+            Send::Each => {
+                for message in batch {
+                    sender.send(message).await.map_err(|error| error.to_string())?;
+                }
+            }
+            Send::Reserved => {
+                let permits = sender.reserve_many(batch.len()).await.map_err(|error| error.to_string())?;
+                permits.zip(batch).for_each(|(permit, message)| permit.send(message));
+            }
         }
-        count += receiver.recv_many(&mut received, BATCH).await;
-        received.clear();
+        receive_all(&mut receiver, &mut received, BATCH).await;
+        time += began.elapsed();
     }
-    while count < messages.len() {
-        count += receiver.recv_many(&mut received, BATCH).await;
-        received.clear();
-    }
-    Ok(began.elapsed())
+    Ok(time)
 }
 
-async fn reserved_alone(messages: &[Arc<Message>]) -> Result<Duration, String> {
-    let batches: Vec<Vec<Arc<Message>>> = messages.chunks(BATCH).map(<[_]>::to_vec).collect();
-    let (sender, mut receiver) = mpsc::channel(ROOM);
-    let (mut received, mut count) = (Vec::with_capacity(BATCH), 0);
-    let began = Instant::now();
-    for batch in batches {
-        let permits = sender.reserve_many(batch.len()).await.map_err(|error| error.to_string())?;
-        permits.zip(batch).for_each(|(permit, message)| permit.send(message));
-        count += receiver.recv_many(&mut received, BATCH).await;
+/// A channel may give less at a time than there is.
+async fn receive_all(receiver: &mut Receiver<Arc<Message>>, received: &mut Vec<Arc<Message>>, mut count: usize) {
+    while count > 0 {
+        count -= receiver.recv_many(received, count).await;
         received.clear();
     }
-    while count < messages.len() {
-        count += receiver.recv_many(&mut received, BATCH).await;
-        received.clear();
-    }
-    Ok(began.elapsed())
 }
 
-fn ours_across(runtime: &Runtime, messages: &[Arc<Message>]) -> Result<Duration, String> {
-    let count = messages.len();
+fn ours_across(runtime: &Runtime, batches: u64, cycle: &[Arc<Message>]) -> Result<Duration, String> {
+    let count = batches * BATCH as u64;
+    let cycle: Vec<Vec<Publish>> = cycle.chunks(BATCH).map(publish).collect();
     runtime.block_on(async {
         let ours = Ours::open(Backend::Memory, "", ROOM as u64).await?;
-        let batches: Vec<Vec<Publish>> = messages.chunks(BATCH).map(publish).collect();
         let began = Instant::now();
-        let publisher = tokio::spawn(publish_all(Arc::clone(&ours), batches));
+        let publisher = tokio::spawn(publish_all(Arc::clone(&ours), batches, cycle));
         let worker = tokio::spawn(async move {
             let mut settled = 0;
             while settled < count {
@@ -155,7 +166,7 @@ fn ours_across(runtime: &Runtime, messages: &[Arc<Message>]) -> Result<Duration,
                     }
                     found => {
                         ours.settle(claim).await?;
-                        settled += found;
+                        settled += found as u64;
                     }
                 }
             }
@@ -169,13 +180,14 @@ fn ours_across(runtime: &Runtime, messages: &[Arc<Message>]) -> Result<Duration,
 }
 
 /// Publishes in order; what finds no room waits for it.
-async fn publish_all(ours: Arc<Ours>, batches: Vec<Vec<Publish>>) -> Result<(), String> {
-    for batch in batches {
-        let mut left = batch;
+async fn publish_all(ours: Arc<Ours>, batches: u64, cycle: Vec<Vec<Publish>>) -> Result<(), String> {
+    let cycle = cycle.iter().cycle();
+    for (batch, _) in cycle.zip(0..batches) {
+        let mut left = &batch[..];
         while !left.is_empty() {
-            // One publisher: as long as there is no room for all, nobody else takes any.
-            let published = ours.queue.publish(left.clone()).await.map_err(|error| error.to_string())?;
+            let published = ours.queue.publish(left.to_vec()).await.map_err(|error| error.to_string())?;
             let mut accepted = 0;
+            // Nobody else publishes: behind one that found no room, none did.
             for published in published {
                 match published {
                     Published::Accepted { .. } => accepted += 1,
@@ -183,7 +195,7 @@ async fn publish_all(ours: Arc<Ours>, batches: Vec<Vec<Publish>>) -> Result<(), 
                     other => return Err(format!("a message that should be accepted ended with {other:?}")),
                 }
             }
-            left.drain(..accepted);
+            left = &left[accepted..];
             if !left.is_empty() {
                 ours.queue.wait(Wait::Room(topic())).await.map_err(|error| error.to_string())?;
             }
@@ -192,14 +204,15 @@ async fn publish_all(ours: Arc<Ours>, batches: Vec<Vec<Publish>>) -> Result<(), 
     Ok(())
 }
 
-fn channel_across(runtime: &Runtime, messages: &[Arc<Message>]) -> Result<Duration, String> {
-    let batches: Vec<Vec<Arc<Message>>> = messages.chunks(BATCH).map(<[_]>::to_vec).collect();
+fn channel_across(runtime: &Runtime, batches: u64, cycle: Vec<Arc<Message>>) -> Result<Duration, String> {
     runtime.block_on(async {
         let (sender, mut receiver) = mpsc::channel(ROOM);
         let began = Instant::now();
         let publisher = tokio::spawn(async move {
-            for message in batches.into_iter().flatten() {
-                sender.send(message).await.map_err(|error| error.to_string())?;
+            for (batch, _) in cycle.chunks(BATCH).cycle().zip(0..batches) {
+                for message in batch {
+                    sender.send(Arc::clone(message)).await.map_err(|error| error.to_string())?;
+                }
             }
             Ok::<(), String>(())
         });

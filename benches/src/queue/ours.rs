@@ -10,8 +10,7 @@ use std::{
 };
 
 use txn_queue::{
-    Action, Message, Publish, Published, QueueAdmin, Receive, Received, Settle, Settled, Wait, WorkerId,
-    memory::Memory,
+    Action, Message, Publish, Published, QueueAdmin, Receive, Received, Settle, Settled, Wait, WorkerId, memory::Memory,
 };
 
 use super::{

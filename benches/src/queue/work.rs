@@ -43,8 +43,9 @@ pub(super) fn message(number: u64, keyed: Keyed) -> Arc<Message> {
         1_000 + number % 90_000,
     );
     let id = MessageId::new(format!("placed-{number:08}")).expect(FITS);
-    let message = Message::new(id, Source::new("/shop/orders").expect(FITS), MessageType::new("order.placed").expect(FITS))
-        .data("application/json", data.into_bytes());
+    let message =
+        Message::new(id, Source::new("/shop/orders").expect(FITS), MessageType::new("order.placed").expect(FITS))
+            .data("application/json", data.into_bytes());
     Arc::new(match keyed {
         Keyed::No => message,
         // Neighbours have different keys, as those of different customers have.
