@@ -25,6 +25,9 @@ const QUEUE: &str = "orders";
 /// How soon an idle worker looks again.
 const POLL: Duration = Duration::from_millis(5);
 
+/// Who has not acknowledged everything by then has lost some of it.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// What a message says: a CloudEvent.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Event {
@@ -48,13 +51,13 @@ impl Ready {
         let pool = PgPoolOptions::new()
             .min_connections(connections)
             .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(600))
+            .acquire_timeout(PATIENCE)
             .test_before_acquire(false)
             .connect(&flow.url)
             .await
             .map_err(|error| error.to_string())?;
         PostgresStorage::setup(&pool).await.map_err(|error| error.to_string())?;
-        let warm: Vec<_> = futures_of(connections, || pool.acquire()).await?;
+        let warm: Vec<_> = several(connections, || pool.acquire()).await?;
         drop(warm);
         let task = || TaskBuilder::new(flow.payload.clone().into_bytes()).build();
         let batches = (0..flow.batches).map(|_| (0..flow.batch).map(|_| task()).collect()).collect();
@@ -75,10 +78,14 @@ impl Ready {
             .into_iter()
             .map(|share| tokio::spawn(publish(pool.clone(), share)))
             .collect();
-        for task in publishers.into_iter().chain(workers) {
-            task.await.map_err(|error| error.to_string())??;
-        }
-        let time = began.elapsed();
+        let all = async {
+            for task in publishers.into_iter().chain(workers) {
+                task.await.map_err(|error| error.to_string())??;
+            }
+            Ok::<_, String>(began.elapsed())
+        };
+        let time = tokio::time::timeout(PATIENCE, all).await;
+        let time = time.map_err(|_| format!("not everything was acknowledged within {PATIENCE:?}"))??;
         let done = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM apalis.jobs WHERE status = 'Done'");
         let done = done.fetch_one(&pool).await.map_err(|error| error.to_string())?;
         Ok((time, u64::try_from(done).map_err(|error| error.to_string())?))
@@ -135,7 +142,7 @@ fn deal<T>(items: Vec<T>, shares: usize) -> Vec<Vec<T>> {
 }
 
 /// So many, one after the other, all held at the end.
-async fn futures_of<T, F: Future<Output = sqlx::Result<T>>>(
+async fn several<T, F: Future<Output = sqlx::Result<T>>>(
     count: u32,
     mut make: impl FnMut() -> F,
 ) -> Result<Vec<T>, String> {

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{
     memory::BATCH,
-    side::Side,
+    side::{PATIENCE, Side},
     work::{Keyed, messages},
 };
 use crate::{
@@ -118,6 +118,9 @@ async fn one<S: Side>(side: &Arc<S>, began: Instant) -> Result<Claimed, String> 
         let asked = Instant::now();
         let claim = side.claim(left).await?;
         match S::count(&claim) {
+            0 if began.elapsed() - at > PATIENCE => {
+                return Err(format!("{left} messages did not come in {PATIENCE:?}"));
+            }
             0 => side.idle(claim).await?,
             count => {
                 took += asked.elapsed();

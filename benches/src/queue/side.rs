@@ -12,6 +12,9 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 use txn_bench::callers::drive;
 use txn_queue::Message;
 
+/// A queue that gives nothing for so long has lost what is missing.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A queue, ours or a peer.
 pub(super) trait Side: Send + Sync + 'static {
     /// Messages ready to be published.
@@ -109,12 +112,13 @@ pub(super) struct Goal {
     count: u64,
     settled: AtomicU64,
     began: Instant,
-    reached: Mutex<Option<Duration>>,
+    /// When the last were settled.
+    progress: Mutex<Duration>,
 }
 
 impl Goal {
     pub(super) fn new(count: u64) -> Self {
-        Self { count, settled: AtomicU64::new(0), began: Instant::now(), reached: Mutex::default() }
+        Self { count, settled: AtomicU64::new(0), began: Instant::now(), progress: Mutex::default() }
     }
 
     pub(super) fn is_reached(&self) -> bool {
@@ -126,15 +130,29 @@ impl Goal {
     }
 
     fn add(&self, settled: usize) {
-        let before = self.settled.fetch_add(settled as u64, Ordering::Relaxed);
-        if before + settled as u64 == self.count {
-            *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.began.elapsed());
-        }
+        self.settled.fetch_add(settled as u64, Ordering::Relaxed);
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        *progress = progress.max(self.began.elapsed());
     }
 
+    fn progress(&self) -> Duration {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What an idle worker asks, so that none waits for ever.
+    fn may_come(&self) -> Result<(), String> {
+        if self.began.elapsed() - self.progress() < PATIENCE {
+            return Ok(());
+        }
+        Err(format!("{} of {} messages were settled, and none for {PATIENCE:?}", self.settled(), self.count))
+    }
+
+    /// When the last message was settled.
     fn time(&self) -> Result<Duration, String> {
-        let reached = *self.reached.lock().unwrap_or_else(PoisonError::into_inner);
-        reached.ok_or_else(|| format!("{} messages were settled, of {}", self.settled(), self.count))
+        match self.settled() {
+            settled if settled == self.count => Ok(self.progress()),
+            settled => Err(format!("{settled} messages were settled, of {}", self.count)),
+        }
     }
 }
 
@@ -151,7 +169,10 @@ pub(super) fn spawn_workers<S: Side>(
                 while !goal.is_reached() {
                     let claim = side.claim(max).await?;
                     match S::count(&claim) {
-                        0 => side.idle(claim).await?,
+                        0 => {
+                            goal.may_come()?;
+                            side.idle(claim).await?;
+                        }
                         count => {
                             side.settle(claim).await?;
                             goal.add(count);
