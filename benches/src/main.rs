@@ -4,6 +4,8 @@
 //! cargo run --release -p txn-bench -- commit [--json] [--runs N] [--dir DIR]
 //! cargo run --release -p txn-bench -- postgres [--json] [--runs N] [--postgres URL]
 //! cargo run --release -p txn-bench -- scale --store sqlite|postgres [--changes N] [--accounts N] [--json] [--dir DIR] [--postgres URL]
+//! cargo run --release -p txn-bench -- queue --backend memory|sqlite|postgres [--messages N] [--held SECONDS] [--json] [--runs N] [--dir DIR] [--postgres URL]
+//! cargo run --release -p txn-bench -- queue-peers [--held SECONDS] [--json] [--runs N] [--postgres URL]
 //! cargo run --release -p txn-bench -- help
 //! ```
 //!
@@ -54,6 +56,29 @@
 //!
 //! 5 million of the same changes over 100 thousand accounts, as a bulk loader would send them: eight tasks, each with a batch of 256 in one call. `last` compares the time of a change in the last fiftieth (100 thousand) with
 //! that in the first; `memory` the largest resident size of this process, seen at every tenth, with that after the first tenth. It takes minutes, and some 10 GB of disk.
+//!
+//! # queue
+//!
+//! CloudEvents about orders with some 200 bytes of data, to one topic with one group, whose leases are of a minute. The backend is behind `dyn QueueAdmin`, as an application has it.
+//!
+//! **memory** stands beside a bounded channel of tokio, both with messages that are made beforehand, 256 at a time. `alone`: one task publishes a batch, receives a batch, settles it; the channel sends each and receives with
+//! `recv_many`. `reserved` is the same with `reserve_many`, the channel's fastest. `across`: a publisher and a worker on two threads, with room for 1,024 messages. `keys`: each message has one of 10,000 keys, whose order is kept; the channel knows no keys.
+//!
+//! **postgres** runs in a database `txn_bench_queue` that is made anew for each side of each run, by a login that may do so.
+//!
+//! - **claim**: a backlog of 40,960 messages, drained by 1, 4 and 16 workers that claim and settle 32 or 256 at a time; the best of ours beside the best of the peer.
+//! - **flow**: as many messages from their publishing to their settlement, 256 at a time, publishers and workers at once (1 and 1, 2 and 4, 4 and 16); the best of each.
+//! - **held**: a steady load of 2,560 messages a second, published, claimed and settled 256 at a time by four tasks; the median time of claiming a batch in the last quarter of the time for which a transaction is held open (`--held`, 60 seconds), beside that before.
+//! - **backlog** (of every backend): a million messages (`--messages`) are published, and drained by four workers: the time of a message in the last tenth beside the first, and the resident size of this process in the middle and at the end beside that
+//!   at the beginning.
+//!
+//! The peers:
+//!
+//! - **SKIP LOCKED by hand**: a table with a payload that is made beforehand, one update that claims the first rows of a partial index which nobody has locked and gives them a token and an end, one delete that checks both. Statements are prepared, connections
+//!   warm, vacuum as eager as a table may be. It has one group, and no keys, delays, priorities, dedupe window or counts.
+//! - **[apalis-postgres](https://docs.rs/apalis-postgres/1.0.0)**: in a process of its own (`cargo build --release --manifest-path benches/peers/Cargo.toml`), at the best settings we found, which that package tells.
+//!
+//! `queue-peers` measures the peers alone.
 #![allow(
     clippy::float_arithmetic,
     clippy::arithmetic_side_effects,
@@ -65,11 +90,12 @@
 mod commit;
 mod medium;
 mod postgres;
+mod queue;
 mod report;
 mod rows;
 mod scale;
 
-use std::{env, ops::RangeInclusive, path::PathBuf, process::ExitCode};
+use std::{env, ops::RangeInclusive, path::PathBuf, process::ExitCode, time::Duration};
 
 use lexopt::{Arg, Parser, ValueExt};
 
@@ -80,18 +106,26 @@ Areas:
   commit          commits to sqlite and memory, beside hand-written peers
   postgres        commits to a PostgreSQL server, beside hand-written peers
   scale           millions of changes: whether the last are as fast as the first
+  queue           messages through a queue, beside hand-written peers and others'
+  queue-peers     the peers of the queue on a server alone
   help            this text
 
 Options:
   --json          one line of JSON per measurement instead of a table
-  --runs N        commit, postgres: how often everything is measured: 1 to 99
-                  (default 5)
-  --dir DIR       commit, scale: where files are written (default: the system's
-                  temporary folder, or the current one when that is in memory)
-  --postgres URL  postgres, scale: the server (default: $TXN_POSTGRES_URL)
+  --runs N        commit, postgres, queue: how often everything is measured:
+                  1 to 99 (default 5)
+  --dir DIR       commit, scale, queue: where files are written (default: the
+                  system's temporary folder, or the current one when that is
+                  in memory)
+  --postgres URL  postgres, scale, queue: the server (default:
+                  $TXN_POSTGRES_URL)
   --store NAME    scale: sqlite or postgres
   --changes N     scale: how many (default 5000000)
   --accounts N    scale: over how many (default 100000)
+  --backend NAME  queue: memory, sqlite or postgres
+  --messages N    queue: how many the backlog has; 0 for none (default 1000000)
+  --held SECONDS  queue: how long a transaction is held open; 0 for not at all
+                  (default 60)
 ";
 
 /// What was asked for.
@@ -104,6 +138,9 @@ struct Options {
     store: Option<String>,
     changes: Option<u64>,
     accounts: Option<u64>,
+    backend: Option<queue::Backend>,
+    messages: Option<u64>,
+    held: Option<u64>,
 }
 
 impl Options {
@@ -119,6 +156,12 @@ impl Options {
     fn scale(&self) -> scale::Size {
         let scale::Size { changes, accounts } = scale::FULL;
         scale::Size { changes: self.changes.unwrap_or(changes), accounts: self.accounts.unwrap_or(accounts) }
+    }
+
+    fn queue(&self) -> queue::Size {
+        let full = queue::FULL;
+        let held = self.held.map_or(full.held, Duration::from_secs);
+        queue::Size { backlog: self.messages.unwrap_or(full.backlog), held, ..full }
     }
 }
 
@@ -138,11 +181,17 @@ fn run() -> Result<(), String> {
         return Ok(());
     };
     let measurements = match (area.as_str(), options.store.as_deref()) {
-        ("commit", _) => commit::measure(options.runs(), &medium::folder(options.dir)?, commit::FULL),
+        ("commit", _) => commit::measure(options.runs(), &medium::folder(options.dir.clone())?, commit::FULL),
         ("postgres", _) => postgres::measure(options.runs(), &options.url()?, postgres::FULL)?,
-        ("scale", Some("sqlite")) => scale::sqlite(options.scale(), &medium::folder(options.dir)?)?,
+        ("scale", Some("sqlite")) => scale::sqlite(options.scale(), &medium::folder(options.dir.clone())?)?,
         ("scale", Some("postgres")) => scale::postgres(options.scale(), &options.url()?)?,
         ("scale", _) => return Err("a store is missing: --store sqlite or --store postgres".into()),
+        ("queue", _) => {
+            let backend = options.backend.ok_or("a backend is missing: --backend memory, sqlite or postgres")?;
+            let medium = || medium::folder(options.dir.clone());
+            queue::measure(backend, options.runs(), options.queue(), medium, || options.url())?
+        }
+        ("queue-peers", _) => queue::peers(options.runs(), &options.url()?, options.queue())?,
         (postgres::processes::AREA, _) => return postgres::processes::child(),
         (other, _) => return Err(format!("no area is named {other:?}; try `txn-bench help`")),
     };
@@ -160,6 +209,8 @@ fn taken(area: &str) -> &'static [&'static str] {
         "commit" => &["runs", "dir"],
         "postgres" => &["runs", "postgres"],
         "scale" => &["dir", "postgres", "store", "changes", "accounts"],
+        "queue" => &["runs", "dir", "postgres", "backend", "messages", "held"],
+        "queue-peers" => &["runs", "postgres", "held"],
         _ => &[],
     }
 }
@@ -193,6 +244,14 @@ fn parse(mut parser: Parser) -> Result<Option<(String, Options)>, lexopt::Error>
             "store" => options.store = Some(parser.value()?.string()?),
             "changes" => options.changes = Some(number(&mut parser, "--changes", 20_000..=1_000_000_000)?),
             "accounts" => options.accounts = Some(number(&mut parser, "--accounts", 2..=10_000_000)?),
+            "backend" => {
+                let value = parser.value()?.string()?;
+                let known = queue::Backend::named(&value);
+                let backend = known.ok_or_else(|| format!("--backend {value:?}: memory, sqlite or postgres"))?;
+                options.backend = Some(backend);
+            }
+            "messages" => options.messages = Some(number(&mut parser, "--messages", 0..=50_000_000)?),
+            "held" => options.held = Some(number(&mut parser, "--held", 0..=86_400)?),
             _ => return Err(Arg::Long(&name).unexpected()),
         }
         given.push(name);
@@ -224,6 +283,8 @@ mod tests {
         assert_eq!((area.as_str(), options.is_json, options.runs()), ("commit", true, 7));
         let (_, options) = parsed(&["scale", "--store", "sqlite", "--changes", "20000"]).unwrap().unwrap();
         assert_eq!((options.store.as_deref(), options.scale().changes), (Some("sqlite"), 20_000));
+        let (_, options) = parsed(&["queue", "--backend", "memory", "--messages", "0"]).unwrap().unwrap();
+        assert_eq!((options.backend, options.queue().backlog), (Some(queue::Backend::Memory), 0));
         assert!(parsed(&["help"]).unwrap().is_none());
         for bad in [
             &["commit", "again"][..],
@@ -233,6 +294,8 @@ mod tests {
             &["commit", "--runs"],
             &["commit", "--store", "sqlite"],
             &["scale", "--changes", "10"],
+            &["queue", "--backend", "kafka"],
+            &["queue-peers", "--backend", "memory"],
         ] {
             assert!(parsed(bad).is_err(), "{bad:?}");
         }

@@ -186,7 +186,7 @@ impl Progress {
 }
 
 /// What the process holds in memory, as Linux tells it; elsewhere it is not known.
-fn resident_mib() -> f64 {
+pub(crate) fn resident_mib() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<f64>().ok());

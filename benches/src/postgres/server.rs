@@ -61,6 +61,26 @@ impl Server {
         session.close().await
     }
 
+    /// Makes a database of the runner anew, for what cannot be told a schema; the login must be allowed to. What the server still had to write is written.
+    pub(crate) async fn fresh_database(&self, name: &'static str) -> sqlx::Result<Self> {
+        self.drop_database(name).await?;
+        let mut session = PgConnection::connect_with(&self.options).await?;
+        raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut session).await?;
+        // Only a superuser, or a member of pg_checkpoint, may.
+        let _ = session.execute("CHECKPOINT").await;
+        session.close().await?;
+        let options = self.options.clone().database(name);
+        Ok(Self { url: options.to_url_lossy().to_string(), options, name: self.name.clone() })
+    }
+
+    /// Leaves nothing behind of it, whoever is in it.
+    pub(crate) async fn drop_database(&self, name: &'static str) -> sqlx::Result<()> {
+        let options = self.options.clone().options([("client_min_messages", "warning")]);
+        let mut session = PgConnection::connect_with(&options).await?;
+        raw_sql(AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))).execute(&mut session).await?;
+        session.close().await
+    }
+
     /// Leaves nothing behind.
     pub(crate) async fn clear(&self, schema: &'static str) -> sqlx::Result<()> {
         self.drop(schema).await?.close().await
