@@ -1,7 +1,6 @@
 //! Ours, behind its contract: whatever the backend, the same calls.
 
 use std::{
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,7 +9,8 @@ use std::{
 };
 
 use txn_queue::{
-    Action, Message, Publish, Published, QueueAdmin, Receive, Received, Settle, Settled, Wait, WorkerId, memory::Memory,
+    Action, Message, Publish, Published, QueueAdmin, Receive, Received, Settle, Settled, Wait, WorkerId,
+    memory::Memory, postgres::Postgres, sqlite::Sqlite,
 };
 
 use super::{
@@ -49,8 +49,8 @@ impl Backend {
     async fn open(self, place: &str) -> Result<Arc<dyn QueueAdmin>, String> {
         match self {
             Self::Memory => Ok(Arc::new(Memory::new())),
-            Self::Sqlite => Err(format!("the queue has no backend sqlite yet, for {}", Path::new(place).display())),
-            Self::Postgres => Err("the queue has no backend postgres yet".into()),
+            Self::Sqlite => Ok(Arc::new(Sqlite::open(place).map_err(|error| error.to_string())?)),
+            Self::Postgres => Ok(Arc::new(Postgres::open(place).await.map_err(|error| error.to_string())?)),
         }
     }
 }
