@@ -13,6 +13,7 @@ use crate::servers::{Servers, strace};
 const SERVERLESS: &[&str] = &[
     "txn-queue/conformance",
     "txn-queue/memory",
+    "txn-queue/worker",
     "txn-store/conformance",
     "txn-store/faults",
     "txn-store/memory",

@@ -4,9 +4,14 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::float_arithmetic,
+    clippy::cast_possible_truncation,
     reason = "tests may stop at once"
 )]
 
 mod cloudevents;
 mod conformance;
 mod routes;
+#[cfg(feature = "worker")]
+mod worker;
