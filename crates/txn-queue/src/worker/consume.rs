@@ -1,6 +1,10 @@
 //! What brings messages from the queue to their handlers: never more than there is room for, and never busily.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{
@@ -127,7 +131,10 @@ pub(super) async fn dispatch<S>(
             held.finish(End::PutBack);
             continue;
         }
-        jobs.spawn(work(service.clone(), held, permit));
+        match catch_unwind(AssertUnwindSafe(|| service.clone())) {
+            Ok(service) => drop(jobs.spawn(work(service, held, permit))),
+            Err(_) => held.finish(End::Panicked("while it was cloned".to_owned())),
+        }
     }
 }
 

@@ -94,9 +94,16 @@ impl Held {
 
     /// How long a message that goes back is held before it does: long enough that no loop is busy with it.
     pub(super) fn rest(&self, end: &End) -> Option<Duration> {
-        let rests =
-            matches!(end, End::Failed(failure) if matches!(failure.class(), Class::Release | Class::Unavailable));
+        let rests = matches!(self.class(end), Some(Class::Release | Class::Unavailable));
         (rests && !self.shared.is_draining()).then(|| self.shared.retry.base.min(self.shared.retry.max))
+    }
+
+    fn class(&self, end: &End) -> Option<Class> {
+        match end {
+            End::Failed(failure) => Some(failure.class()),
+            End::Panicked(_) => Some(self.shared.on_panic),
+            End::Done(_) | End::PutBack => None,
+        }
     }
 
     /// Counts the handler's end and tells the circuit, once.
@@ -109,15 +116,11 @@ impl Held {
             self.shared.metrics.in_flight.decrement(1.0);
             self.shared.metrics.processed(end);
         }
-        let verdict = match end {
-            End::Done(_) => Verdict::Reached,
-            End::Panicked(_) => Verdict::Failed,
-            End::PutBack => Verdict::Unclear,
-            End::Failed(failure) => match failure.class() {
-                Class::Retry | Class::RetryAfter(_) => Verdict::Failed,
-                Class::Fatal | Class::Release => Verdict::Unclear,
-                Class::Unavailable => Verdict::Unavailable,
-            },
+        let verdict = match (end, self.class(end)) {
+            (End::Done(_), _) => Verdict::Reached,
+            (_, Some(Class::Retry | Class::RetryAfter(_))) => Verdict::Failed,
+            (_, Some(Class::Unavailable)) => Verdict::Unavailable,
+            (_, Some(Class::Fatal | Class::Release) | None) => Verdict::Unclear,
         };
         let circuit = &self.shared.circuit;
         if circuit.record(self.is_probe, verdict, Instant::now()) {

@@ -137,7 +137,7 @@ async fn extend_all(shared: &Shared) -> bool {
             chunk.iter().map(|(_, lease)| Settle { lease: lease.clone(), action: action.clone() }).collect();
         let called = Instant::now();
         // A call that hangs must not cost the leases of those after it.
-        let results = match timeout(part(shared.lease, 4), shared.queue.settle(batch)).await {
+        let results = match timeout(part(shared.lease, 4), shared.reserved.settle(batch)).await {
             Ok(Ok(results)) => results,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "leases were not extended");

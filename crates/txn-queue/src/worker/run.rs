@@ -43,7 +43,7 @@ const CUT_GRACE: Duration = Duration::from_secs(1);
 /// The queue has so long to answer, at least, when everything has ended.
 const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
-/// Gives the messages of a group to a handler, and tells the queue how they ended. See the [module](self) for what it promises.
+/// Gives the messages of a group to a handler, and tells the queue how they ended. See the [module](super) for what it promises.
 ///
 /// ```
 /// # #[cfg(feature = "memory")] {
@@ -90,6 +90,7 @@ pub struct Worker<L = Identity> {
     on_panic: Class,
     trace: Trace,
     heartbeat: Option<Handle>,
+    reserved: Option<Arc<dyn Queue>>,
     layer: L,
 }
 
@@ -111,6 +112,7 @@ impl Worker {
             on_panic: Class::Retry,
             trace: Trace::default(),
             heartbeat: None,
+            reserved: None,
             layer: Identity::new(),
         }
     }
@@ -189,6 +191,12 @@ impl<L> Worker<L> {
         self
     }
 
+    /// Through which leases are extended and messages settled: the same queue, by connections that nobody else takes. Without it a host whose handlers have taken every connection of a pool waits for its own leases to end.
+    pub fn reserved(mut self, queue: Arc<dyn Queue>) -> Self {
+        self.reserved = Some(queue);
+        self
+    }
+
     /// Puts a layer around the handler, within those that were given before.
     pub fn layer<M>(self, layer: M) -> Worker<Stack<M, L>> {
         Worker {
@@ -206,6 +214,7 @@ impl<L> Worker<L> {
             on_panic: self.on_panic,
             trace: self.trace,
             heartbeat: self.heartbeat,
+            reserved: self.reserved,
             layer: Stack::new(layer, self.layer),
         }
     }
@@ -227,7 +236,7 @@ impl<L> Worker<L> {
         let cut_off = CutOff(Arc::clone(&shared));
         let (settler, settlements) = unbounded_channel();
         let mut settling = Task(tokio::spawn(settle(Arc::clone(&shared), settlements)));
-        let beating = Task(heartbeat.spawn(beat(Arc::clone(&shared))));
+        let mut beating = Task(heartbeat.spawn(beat(Arc::clone(&shared))));
         let mut jobs = JoinSet::new();
 
         let (pulled, deadline) = {
@@ -243,6 +252,7 @@ impl<L> Worker<L> {
                 biased;
                 () = shutdown => None,
                 pulled = &mut consume => Some(pulled),
+                error = died(&mut settling, &mut beating) => Some(Err(error)),
             };
             let deadline = after(Instant::now(), drain);
             shared.draining.send_replace(true);
@@ -267,7 +277,9 @@ impl<L> Worker<L> {
         }
         drop(beating);
         drop(settler);
-        let _ = timeout_at(deadline.max(after(Instant::now(), ANSWER_GRACE)), &mut settling.0).await;
+        if !settling.0.is_finished() {
+            let _ = timeout_at(deadline.max(after(Instant::now(), ANSWER_GRACE)), &mut settling.0).await;
+        }
         drop((settling, cut_off));
         pulled.map(|()| shared.counts.drained())
     }
@@ -295,6 +307,7 @@ impl<L> Worker<L> {
         let held = self.concurrency.saturating_add(self.prefetch);
         Shared {
             metrics: Metrics::new(&self.group),
+            reserved: self.reserved.unwrap_or_else(|| Arc::clone(&self.queue)),
             queue: self.queue,
             group: self.group,
             id: self.id,
@@ -312,6 +325,20 @@ impl<L> Worker<L> {
             running: Arc::new(Semaphore::new(self.concurrency)),
             draining: watch::channel(false).0,
             is_cut: false.into(),
+        }
+    }
+}
+
+/// Ends when a task has that should not: a panic of the queue's goes on to whoever runs the worker, as one of receiving does.
+async fn died(settling: &mut Task, beating: &mut Task) -> Error {
+    let ended = tokio::select! {
+        ended = &mut settling.0 => ended,
+        ended = &mut beating.0 => ended,
+    };
+    match ended.map_err(tokio::task::JoinError::try_into_panic) {
+        Err(Ok(payload)) => std::panic::resume_unwind(payload),
+        Ok(()) | Err(Err(_)) => {
+            Error::new(ErrorKind::Closed, "the runtime of a worker's heartbeat or settlements has ended")
         }
     }
 }

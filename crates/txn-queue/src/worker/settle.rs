@@ -82,7 +82,7 @@ async fn attempt(shared: &Shared, mut batch: Vec<Settlement>, left: &mut Vec<Set
     let settles: Vec<Settle> = settles.collect();
     let span = shared.trace.settle(&shared.group, batch.iter().map(|settlement| &*settlement.kept.message));
     let patience = shared.lease.checked_div(3).unwrap_or(shared.lease).max(Duration::from_millis(1));
-    match timeout(patience, shared.queue.settle(settles)).instrument(span).await {
+    match timeout(patience, shared.reserved.settle(settles)).instrument(span).await {
         Ok(Ok(results)) => {
             let mut results = results.into_iter();
             for mut settlement in batch {

@@ -18,6 +18,8 @@ use crate::{
 
 pub(super) struct Shared {
     pub(super) queue: Arc<dyn Queue>,
+    /// The same, for what must not wait behind anything else.
+    pub(super) reserved: Arc<dyn Queue>,
     pub(super) group: Group,
     pub(super) id: WorkerId,
     pub(super) lease: Duration,

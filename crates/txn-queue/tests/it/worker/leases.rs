@@ -124,9 +124,31 @@ async fn a_handler_that_hangs_is_dropped_in_the_end() {
     assert!(reasons.iter().all(|reason| reason.contains("longer than 60s")), "{reasons:?}");
 }
 
-/// The heartbeat runs where it is told to: a runtime whose only thread is blocked by a handler loses no lease.
+/// Every connection of the pool is taken: leases are extended and messages settled by those that are reserved for it.
 ///
 /// Case Q50.
+#[tokio::test(start_paused = true)]
+async fn leases_and_settlements_have_a_connection_of_their_own() {
+    let home = Home::new(1).await;
+    home.publish_numbers(3).await;
+    let handler = Handler(|job: Job| async move {
+        sleep(20 * SECOND).await;
+        assert!(!job.is_lost());
+        Ok(())
+    });
+    let worker = home.worker().lease(3 * SECOND).reserved(home.queue.memory.clone());
+    let running = Running::start(worker, handler);
+    sleep(SECOND / 2).await;
+    for part in [&home.queue.receive, &home.queue.wait, &home.queue.extend, &home.queue.settle] {
+        set(part, Fault::Hang);
+    }
+    sleep(20 * SECOND).await;
+    assert_eq!(home.stats().await.acked, 3);
+    let drained = running.ended().await;
+    assert_eq!((drained.done, drained.lost), (3, 0), "{drained:?}");
+}
+
+/// The heartbeat runs where it is told to: a runtime whose only thread is blocked by a handler loses no lease.
 #[test]
 fn a_heartbeat_of_its_own_runtime_outlives_a_blocked_one() {
     let apart = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();

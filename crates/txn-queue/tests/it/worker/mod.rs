@@ -57,7 +57,7 @@ enum Fault {
 
 /// A queue in memory that can be hurt, and counts what it is asked.
 struct Hurt {
-    memory: Memory,
+    memory: Arc<Memory>,
     receive: Mutex<Option<Fault>>,
     wait: Mutex<Option<Fault>>,
     /// Of settlements, by what is asked: extensions, and others.
@@ -130,7 +130,7 @@ impl Home {
         let topic = Topic::new("orders").unwrap();
         let group = Group::new(topic.clone(), GroupName::new("mailer").unwrap());
         let queue = Hurt {
-            memory: Memory::with(Arc::new(TokioClock(Instant::now())), QueueLimits::default()),
+            memory: Arc::new(Memory::with(Arc::new(TokioClock(Instant::now())), QueueLimits::default())),
             receive: Mutex::default(),
             wait: Mutex::default(),
             extend: Mutex::default(),

@@ -112,6 +112,22 @@ async fn a_panic_may_be_fatal() {
     assert_eq!(home.letters().await[0].death.as_ref().unwrap().deliveries, 1);
 }
 
+/// A handler that always panics and whose messages are put back for it makes no busy loop.
+///
+/// Case Q8.
+#[tokio::test(start_paused = true)]
+async fn a_panic_that_puts_back_makes_no_busy_loop() {
+    let home = Home::new(1).await;
+    home.publish(["call"].map(message)).await;
+    let seen = Seen::default();
+    let handler = Moody { seen: seen.clone(), is_unready: Arc::default() };
+    let running = Running::start(home.worker().on_panic(Class::Release), handler);
+    sleep(30 * SECOND + SECOND / 2).await;
+    assert!((28..=31).contains(&seen.total()), "{}", seen.total());
+    let drained = running.ended().await;
+    assert_eq!((drained.dead, drained.retried), (0, 0), "{drained:?}");
+}
+
 /// A handler that has settled its message itself says so, and nothing is sent; one that forgets to say so is counted, and harms nothing.
 ///
 /// Case Q5.

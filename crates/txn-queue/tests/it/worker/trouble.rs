@@ -119,6 +119,22 @@ async fn an_idle_worker_asks_seldom_and_begins_at_once() {
     running.ended().await;
 }
 
+/// A heartbeat whose runtime is gone keeps nothing: the worker ends, and says so.
+#[test]
+fn a_worker_without_a_heartbeat_ends() {
+    let apart = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    let here = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    here.block_on(async {
+        let home = Home::new(9).await;
+        let running = Running::start(home.worker().heartbeat_on(apart.handle().clone()), Handler(done));
+        home.publish_numbers(1).await;
+        home.emptied().await;
+        apart.shutdown_background();
+        let error = running.run.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    });
+}
+
 /// What a worker cannot work with is refused with the number and the limit.
 #[tokio::test(start_paused = true)]
 async fn nonsense_is_refused() {
