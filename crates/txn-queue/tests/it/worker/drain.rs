@@ -11,7 +11,7 @@ use txn_queue::{
     worker::{Failure, Job},
 };
 
-use super::{Crowd, Handler, Home, Running, SECOND, Seen, message};
+use super::{Crowd, Fault, Handler, Home, Running, SECOND, Seen, message, set};
 
 /// Sleeps as many seconds as the message's id says.
 fn sleeper(seen: &Seen, crowd: &Crowd) -> Handler<impl FnMut(Job) -> Sleeping + Clone + Send + 'static> {
@@ -58,6 +58,24 @@ async fn a_drain_finishes_or_puts_back() {
     let again = home.take(10).await;
     assert!(again.len() == 4 && again.iter().all(|delivery| delivery.deliveries == 1), "{again:?}");
     assert!(home.letters().await.is_empty());
+}
+
+/// What is being received when the worker is told to stop is waited for and put back: dropped, it would be counted and lost to all until its lease ends.
+///
+/// Case Q7.
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_at_the_end_goes_back() {
+    let home = Home::new(1).await;
+    home.publish_numbers(3).await;
+    set(&home.queue.receive, Fault::Slow);
+    let (seen, crowd) = (Seen::default(), Crowd::default());
+    let running = Running::start(home.worker().lease(3_600 * SECOND), sleeper(&seen, &crowd));
+    sleep(SECOND).await;
+    assert_eq!(home.stats().await.leased, 3);
+    let drained = running.ended().await;
+    assert_eq!((drained.released, seen.total()), (3, 0), "{drained:?}");
+    let again = home.take(10).await;
+    assert!(again.len() == 3 && again.iter().all(|delivery| delivery.deliveries == 1), "{again:?}");
 }
 
 /// A handler can see that the worker drains, and give its message back before the deadline.

@@ -53,6 +53,8 @@ enum Fault {
     Unknown,
     /// Never answered, and not executed.
     Hang,
+    /// Executed, and answered three seconds later.
+    Slow,
 }
 
 /// A queue in memory that can be hurt, and counts what it is asked.
@@ -78,6 +80,11 @@ async fn hurt<T>(fault: &Mutex<Option<Fault>>, done: impl Future<Output = Result
     match fault {
         Some(Fault::Error(kind)) => Err(Error::new(kind, "hurt by a test")),
         Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Slow) => {
+            let answer = done.await;
+            tokio::time::sleep(3 * SECOND).await;
+            answer
+        }
         Some(Fault::Unknown) | None => done.await,
     }
 }
