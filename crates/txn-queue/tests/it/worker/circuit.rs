@@ -43,6 +43,31 @@ async fn an_outage_downstream_pauses_consumption_and_flushes_nothing() {
     assert!((0..100).all(|id| seen.of(&id.to_string()).iter().all(|deliveries| *deliveries == 1)));
 }
 
+/// What is held in advance when the circuit opens is not begun: it goes back, for a worker that may reach what this one cannot.
+///
+/// Case Q46.
+#[tokio::test(start_paused = true)]
+async fn what_is_held_in_advance_goes_back_when_the_circuit_opens() {
+    let home = Home::new(1).await;
+    home.publish_numbers(12).await;
+    let seen = Seen::default();
+    let handler = {
+        let seen = seen.clone();
+        Handler(move |job: Job| {
+            seen.add(&job);
+            std::future::ready(Err(Failure::unavailable("out")))
+        })
+    };
+    let running = Running::start(home.worker().concurrency(1).prefetch(11), handler);
+    sleep(SECOND / 2).await;
+    // Five failures open it; these five rest before they go back.
+    assert_eq!((seen.total(), home.stats().await.leased), (5, 5));
+    sleep(SECOND).await;
+    assert_eq!(seen.total(), 6, "one probe");
+    running.ended().await;
+    assert_eq!((home.stats().await.leased, home.stats().await.dead), (0, 0));
+}
+
 /// A few messages that find their own shop out do not open the circuit for the others, and do not make a busy loop either.
 ///
 /// Case Q46.
