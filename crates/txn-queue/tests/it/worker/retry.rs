@@ -3,12 +3,13 @@
 use std::{
     num::NonZeroU32,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::time::Instant;
 use txn_queue::{
     Cause,
-    worker::{Failure, Jitter, Job, RetryPolicy},
+    worker::{Drained, Failure, Jitter, Job, RetryPolicy},
 };
 
 use super::{Handler, Home, Running, SECOND, Seen, message};
@@ -46,6 +47,57 @@ async fn attempts_are_exact_across_three_workers() {
     assert_eq!(retried, 7);
     let death = home.letters().await[0].death.clone().unwrap();
     assert_eq!((death.cause, death.deliveries), (Cause::Exhausted, 7));
+}
+
+/// Threads, three workers and two thousand messages that fail, are put back or succeed by their number: each comes to its one end, counted without a gap, and nothing is lost or handled beyond it.
+///
+/// Case Q45.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_lost_or_counted_twice_under_threads() {
+    let home = Home::new(4).await;
+    home.publish_numbers(2_000).await;
+    let seen = Seen::default();
+    let handler = {
+        let seen = seen.clone();
+        Handler(move |job: Job| {
+            let (seen, number) = (seen.clone(), job.message().id.parse::<u32>().unwrap());
+            async move {
+                tokio::task::yield_now().await;
+                // Put back once, and not counted: it has this number again.
+                if number % 7 == 0 && seen.of(&job.message().id).is_empty() {
+                    seen.add(&job);
+                    return Err(Failure::release());
+                }
+                seen.add(&job);
+                match number % 5 {
+                    0 => Err(Failure::retry_after(Duration::ZERO, "always")),
+                    1 if job.deliveries() < 3 => Err(Failure::retry("twice")),
+                    2 => Err(Failure::fatal("never")),
+                    _ => Ok(()),
+                }
+            }
+        })
+    };
+    let policy =
+        RetryPolicy { base: Duration::from_millis(2), max: Duration::from_millis(5), ..RetryPolicy::default() };
+    let worker = || home.worker().retry(policy).concurrency(16).prefetch(16).batch(64);
+    let running = [0; 3].map(|_| Running::start(worker(), handler.clone()));
+    home.emptied().await;
+    let mut drained = Vec::new();
+    for running in running {
+        drained.push(running.ended().await);
+    }
+    let sum = |part: fn(&Drained) -> u64| drained.iter().map(part).sum::<u64>();
+    assert_eq!((sum(|d| d.done), sum(|d| d.dead), sum(|d| d.retried)), (1_200, 400, 400 * 4 + 400 * 2));
+    assert_eq!((sum(|d| d.lost), sum(|d| d.unknown)), (0, 0), "{drained:?}");
+    let stats = home.stats().await;
+    assert_eq!((stats.acked, stats.dead), (1_200, 800), "{stats:?}");
+    for number in 0..2_000_u32 {
+        let deliveries = [4, 3, 1, 1, 1][number as usize % 5];
+        let put_back = (number % 7 == 0).then_some(1);
+        let expected: Vec<u32> = put_back.into_iter().chain(1..=deliveries).collect();
+        assert_eq!(seen.of(&number.to_string()), expected, "message {number}");
+    }
 }
 
 /// What can never succeed is not tried again, what asks for a wait of its own gets it, and nothing is tried again beyond the time that a message may take.
