@@ -15,6 +15,7 @@ const SERVERLESS: &[&str] = &[
     "txn-queue/memory",
     "txn-queue/postgres",
     "txn-queue/sqlite",
+    "txn-queue/worker",
     "txn-store/conformance",
     "txn-store/faults",
     "txn-store/memory",

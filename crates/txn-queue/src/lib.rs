@@ -1,6 +1,7 @@
 //! Messages with leases, routing, order, delay and dead letters: one contract, many backends.
 //!
-//! [`Queue`] is what a backend implements; its documentation is the contract. Backends stand behind features named after their technology: `memory`.
+//! [`Queue`] is what a backend implements; its documentation is the contract. Backends stand behind features named after their technology: `memory`. Workers, which run
+//! handlers over any of them, stand behind `worker`.
 //! A [`Message`] is a CloudEvent. A topic keeps messages; each group of it is given all of them, and its workers share them; [`Routes`] say which topics a message
 //! comes to that is published to an exchange.
 
@@ -28,6 +29,8 @@ mod routes;
 pub mod sqlite;
 mod topology;
 mod trace;
+#[cfg(feature = "worker")]
+pub mod worker;
 
 pub use admin::{
     Control, GroupStats, QueueAdmin, Redrive, Redriven, Reschedule, Rescheduled, Stats, TopicStats, Which,

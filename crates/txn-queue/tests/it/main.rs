@@ -4,6 +4,9 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::float_arithmetic,
+    clippy::cast_possible_truncation,
     reason = "tests may stop at once"
 )]
 
@@ -17,3 +20,5 @@ mod reopened;
 mod routes;
 #[cfg(feature = "servers")]
 mod server;
+#[cfg(feature = "worker")]
+mod worker;

@@ -1,0 +1,173 @@
+//! The leases that a worker holds, and the heartbeat that keeps them.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::shared::Shared;
+use crate::{
+    message::Message,
+    queue::{Action, Delivery, Lease, Settle, Settled},
+};
+
+/// What became of a lease while it was held.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) lease: Lease,
+    pub(super) message: Arc<Message>,
+    /// It lasts until then at least, by this process's clock.
+    pub(super) until: Instant,
+    /// The queue has said that it has ended: it settles nothing.
+    pub(super) is_over: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    kept: Kept,
+    since: Instant,
+    lost: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    next: u64,
+    entries: HashMap<u64, Entry>,
+}
+
+/// Each has a number for as long as it is held.
+#[derive(Debug, Default)]
+pub(super) struct Leases(Mutex<Book>);
+
+impl Leases {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in a delivery that was asked for at `since`.
+    pub(super) fn add(&self, delivery: &Delivery, since: Instant, until: Instant) -> (u64, watch::Receiver<bool>) {
+        let (lost, told) = watch::channel(false);
+        let mut book = self.book();
+        let number = book.next;
+        book.next = number.wrapping_add(1);
+        let (lease, message) = (delivery.lease.clone(), Arc::clone(&delivery.message));
+        book.entries.insert(number, Entry { kept: Kept { lease, message, until, is_over: false }, since, lost });
+        (number, told)
+    }
+
+    /// It is held no more. `None` when that was said before.
+    pub(super) fn end(&self, number: u64) -> Option<Kept> {
+        self.book().entries.remove(&number).map(|entry| entry.kept)
+    }
+
+    /// Those that are still held.
+    pub(super) fn end_all(&self) -> Vec<Kept> {
+        self.book().entries.drain().map(|(_, entry)| entry.kept).collect()
+    }
+
+    /// Those that are to be extended: not the ones that have ended, nor what has been held for too long.
+    fn living(&self, now: Instant, hold_max: Duration) -> Vec<(u64, Lease)> {
+        let book = self.book();
+        let is_living = |entry: &Entry| !entry.kept.is_over && now.saturating_duration_since(entry.since) < hold_max;
+        let living = book.entries.iter().filter(|(_, entry)| is_living(entry));
+        living.map(|(number, entry)| (*number, entry.kept.lease.clone())).collect()
+    }
+
+    fn extended(&self, number: u64, until: Instant) {
+        if let Some(entry) = self.book().entries.get_mut(&number) {
+            entry.kept.until = until;
+        }
+    }
+
+    /// The queue has said that it has ended. Whether that is news to the handler.
+    fn ended(&self, number: u64) -> bool {
+        let mut book = self.book();
+        let Some(entry) = book.entries.get_mut(&number) else { return false };
+        entry.kept.is_over = true;
+        !entry.lost.send_replace(true)
+    }
+
+    /// Tells those whose time has passed, and gives back how many, and when the next one's does.
+    fn lapse(&self, now: Instant) -> (u64, Option<Instant>) {
+        let book = self.book();
+        let (mut lapsed, mut next) = (0_u64, None);
+        for entry in book.entries.values().filter(|entry| !*entry.lost.borrow()) {
+            if entry.kept.until <= now {
+                entry.lost.send_replace(true);
+                lapsed = lapsed.saturating_add(1);
+            } else {
+                next = next.map_or(Some(entry.kept.until), |next: Instant| Some(next.min(entry.kept.until)));
+            }
+        }
+        (lapsed, next)
+    }
+}
+
+/// Extends every lease each third of its time, and sooner when that failed; tells the handlers whose lease is lost. Never ends.
+pub(super) async fn beat(shared: Arc<Shared>) {
+    let lease = shared.lease;
+    let third = part(lease, 3);
+    let mut next = after(Instant::now(), third);
+    loop {
+        let now = Instant::now();
+        let (lapsed, first) = shared.leases.lapse(now);
+        shared.metrics.lost.increment(lapsed);
+        if now < next {
+            sleep_until(first.map_or(next, |first| first.min(next))).await;
+            continue;
+        }
+        let is_kept = extend_all(&shared).await;
+        next = after(Instant::now(), if is_kept { third } else { part(lease, 12) });
+    }
+}
+
+/// Whether the queue answered for all of them.
+async fn extend_all(shared: &Shared) -> bool {
+    let living = shared.leases.living(Instant::now(), shared.hold_max);
+    let mut is_kept = true;
+    for chunk in living.chunks(shared.batch_max) {
+        let action = Action::Extend { lease: shared.lease };
+        let batch: Vec<Settle> =
+            chunk.iter().map(|(_, lease)| Settle { lease: lease.clone(), action: action.clone() }).collect();
+        let called = Instant::now();
+        // A call that hangs must not cost the leases of those after it.
+        let results = match timeout(part(shared.lease, 4), shared.reserved.settle(batch)).await {
+            Ok(Ok(results)) => results,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "leases were not extended");
+                is_kept = false;
+                continue;
+            }
+            Err(_) => {
+                is_kept = false;
+                continue;
+            }
+        };
+        for ((number, _), settled) in chunk.iter().zip(results) {
+            match settled {
+                Settled::Applied => shared.leases.extended(*number, after(called, shared.lease)),
+                Settled::Stale | Settled::Gone => {
+                    shared.metrics.lost.increment(u64::from(shared.leases.ended(*number)));
+                }
+                Settled::Unknown => is_kept = false,
+            }
+        }
+    }
+    is_kept
+}
+
+/// Part of a time, and never nothing.
+fn part(whole: Duration, parts: u32) -> Duration {
+    whole.checked_div(parts).unwrap_or(whole).max(Duration::from_millis(1))
+}
+
+pub(super) fn after(instant: Instant, wait: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+    instant.checked_add(wait.min(FAR)).unwrap_or(instant)
+}
