@@ -13,9 +13,10 @@ use txn_store::{Freshness, Outcome, Receipt, Scope};
 use super::{
     definition::Cell,
     handled::{Ending, Handled},
+    index::{begun_key, instance_key},
     name::{CorrelationId, IncomingId, ProcessName},
     note::{Noted, What},
-    record::{Begun, Cause, Instance, Phase, begun_key, instance_key},
+    record::{Begun, Cause, Instance, Phase},
     registry::{Erased, Question, Registry},
     rejection::Rejection,
     turn::{NotApplied, Turns},
@@ -50,7 +51,7 @@ pub(super) struct Step {
 pub(super) enum Name<'a> {
     /// Somebody asked for it, under an id: it is done once.
     Asked { id: ChangeId, fingerprint: Fingerprint, event: Option<&'a IncomingId> },
-    /// The instance's own: each version of its record is left once.
+    /// The instance's own: only the version of its record says whether it is done.
     Own { verb: &'static str },
 }
 
@@ -93,12 +94,12 @@ impl Engine {
         build: impl Fn(Option<Instance>, bool, &Context, &mut Vec<What>) -> Result<Built, Failure>,
     ) -> Result<Advanced, Failure> {
         // What the store refused of an event's effects, once it has: the event is not tried again in this call.
-        let mut blocked: Option<String> = None;
+        let mut blocked: Option<Blocked> = None;
         for _ in 0..self.attempts_max {
-            match self.once(address, name, &build, blocked.as_deref()).await? {
+            match self.once(address, name, &build, blocked.as_ref()).await? {
                 Once::Advanced(advanced) => return Ok(advanced),
                 Once::Conflict => {}
-                Once::Blocked(refusal) => blocked = Some(refusal),
+                Once::Blocked(by) => blocked = Some(by),
             }
         }
         Err(Failure::Conflict { attempts: self.attempts_max })
@@ -109,7 +110,7 @@ impl Engine {
         (process_name, correlation): (&ProcessName, &CorrelationId),
         name: &Name<'_>,
         build: impl Fn(Option<Instance>, bool, &Context, &mut Vec<What>) -> Result<Built, Failure>,
-        blocked: Option<&str>,
+        blocked: Option<&Blocked>,
     ) -> Result<Once, Failure> {
         let key = instance_key(process_name, correlation);
         let mut ask = self.scope.ask().record(key.clone());
@@ -147,10 +148,12 @@ impl Engine {
         turns.settle();
         let asked = if let Name::Asked { event, .. } = name { *event } else { None };
         let mut reads: Vec<(txn_change::Key, Option<u64>)> = Vec::new();
-        let mut is_applied = false;
+        let (mut is_applied, mut turn_of) = (false, None);
         if let Some((waiting, event, targets)) = turns.candidate() {
+            let blocked = blocked.filter(|blocked| blocked.event == waiting.id);
+            turn_of = Some(waiting.id.clone());
             let outcome = match blocked {
-                Some(reason) => Err(NotApplied { event: Box::new(waiting.clone()), reason: reason.to_owned() }),
+                Some(blocked) => Err(NotApplied { event: Box::new(waiting.clone()), reason: blocked.refusal.clone() }),
                 None => match self.read_for(&turns, &waiting, event, version).await? {
                     Read::Stale => return Ok(Once::Conflict),
                     Read::Declined(reason) => Err(NotApplied { event: Box::new(waiting.clone()), reason }),
@@ -185,14 +188,12 @@ impl Engine {
                 Ok(Once::Advanced(Advanced::Done(Box::new(Step { receipt, instance: Some(instance) }))))
             }
             Outcome::Refused(Refusal::GivenUp { id }) => Err(Failure::GivenUp { id }),
-            Outcome::Refused(Refusal::KeyReused { id }) => match name {
-                Name::Asked { .. } => Err(Failure::KeyReused { id }),
-                // Another runner has left this version in another way.
-                Name::Own { .. } => Ok(Once::Conflict),
-            },
+            Outcome::Refused(Refusal::KeyReused { id }) => Err(Failure::KeyReused { id }),
             Outcome::Refused(refusal) if refusal.is_conflict() => Ok(Once::Conflict),
-            Outcome::Refused(refusal) if is_applied && !is_external => Ok(Once::Blocked(refusal.to_string())),
-            Outcome::Refused(refusal) => Err(Failure::Refused(refusal)),
+            Outcome::Refused(refusal) => match turn_of.filter(|_| is_applied && !is_external) {
+                Some(event) => Ok(Once::Blocked(Blocked { event, refusal: refusal.to_string() })),
+                None => Err(Failure::Refused(refusal)),
+            },
             Outcome::Unknown(id) => Err(Failure::Unknown { id }),
         }
     }
@@ -207,10 +208,9 @@ impl Engine {
         match name {
             Name::Asked { id, fingerprint, .. } => Ok((id.clone(), *fingerprint)),
             Name::Own { verb } => {
-                let version = version.unwrap_or_default();
-                let id = ChangeId::new(format!("process.{verb}/{process}/{correlation}/{version}"))?;
-                // Two runners that leave one version in the same way do not do the same: each has its own identity.
-                Ok((id, Fingerprint::of("process.own", &(*verb, version, crate::new_uuid().as_u128().to_string()))))
+                // The version of the record says who is first. An id that nobody can know beforehand cannot be settled by anybody as not done, which would keep the instance for ever.
+                let id = ChangeId::new(format!("process.{verb}/{process}/{correlation}/{}", crate::new_uuid()))?;
+                Ok((id, Fingerprint::of("process.own", &(*verb, version))))
             }
         }
     }
@@ -326,7 +326,13 @@ impl Engine {
 enum Once {
     Advanced(Advanced),
     Conflict,
-    Blocked(String),
+    Blocked(Blocked),
+}
+
+/// An event whose effects the store refused.
+struct Blocked {
+    event: IncomingId,
+    refusal: String,
 }
 
 enum Read {

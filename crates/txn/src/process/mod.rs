@@ -28,6 +28,7 @@ mod contract;
 mod definition;
 mod engine;
 mod handled;
+mod index;
 mod limits;
 mod name;
 mod note;
@@ -44,6 +45,7 @@ mod work;
 pub use contract::{Arrived, Declined, Effects, Process, Standing};
 pub use definition::{Definition, DefinitionError, Early, Policy, Table};
 pub use handled::{Ending, Handled};
+pub(crate) use index::{DEFINITION_KIND, PROCESS_KIND, begun_key};
 pub use limits::ProcessLimits;
 pub use name::{CorrelationId, IncomingId, ProcessName};
 #[cfg(test)]
@@ -51,7 +53,7 @@ pub(crate) use note::Noted;
 pub use note::What;
 pub use operate::{Line, ListBy, Listed, Order, Remedy, Timeline};
 pub use processes::{Incoming, Processes};
-pub(crate) use record::{Begun, DEFINITION_KIND, PROCESS_KIND, begun_key};
+pub(crate) use record::Begun;
 pub use record::{
     Cause, Elapsed, Instance, Payload, Phase, Status, StepFailed, StepRecord, Stuck, Timeout, Undone, Waiting, Work,
 };

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use txn_change::{Document, Event};
 
 use super::{
+    index::{instance_key, of_instance},
     name::{CorrelationId, IncomingId, ProcessName},
-    record::{self, Cause, documents, instance_key},
+    record::{Cause, documents},
     step::Operation,
 };
 
@@ -154,7 +155,7 @@ documents! {
 impl Noted {
     pub(super) fn event(self) -> Event {
         let (key, term) =
-            (instance_key(&self.process, &self.correlation), record::of_instance(&self.process, &self.correlation));
+            (instance_key(&self.process, &self.correlation), of_instance(&self.process, &self.correlation));
         let body = txn_change::Body::of(&self).expect("a note is texts and numbers, which always have a JSON form");
         Event::new(body).about(key).with_term(term)
     }

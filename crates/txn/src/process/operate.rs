@@ -7,10 +7,11 @@ use txn_store::{Cursor, Found, Query, Range};
 
 use super::{
     engine::{Advanced, Built, Name, request},
+    index::{by_phase, by_state, by_version, of_instance},
     name::{CorrelationId, IncomingId, ProcessName},
     note::{Noted, What},
     processes::{Processes, check},
-    record::{Cause, Instance, Payload, Phase, Status, Stuck, Work, by_phase, by_state, by_version, of_instance},
+    record::{Cause, Instance, Payload, Phase, Status, Stuck, Work},
     registry::Erased,
     rejection::Rejection,
     step::Operation,

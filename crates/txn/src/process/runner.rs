@@ -14,10 +14,11 @@ use txn_store::{Found, Query, Range};
 
 use super::{
     engine::{Advanced, Built, Name},
+    index::{BUCKETS, DEFINITION_KIND, by_due, by_version},
     name::{CorrelationId, ProcessName},
     note::What,
     processes::Processes,
-    record::{BUCKETS, Begun, DEFINITION_KIND, Instance, Payload, by_due, by_version},
+    record::{Begun, Instance, Payload},
     step::{Call, Operation, Step, StepResult, idempotency_key},
     turn::elapse,
     work::{self, Claim, Claimed},
@@ -251,6 +252,7 @@ impl Runner {
             input: record.input.body(),
             value: record.value.as_ref().map(Payload::body).filter(|_| claim.operation == Operation::Compensate),
             until: work.due,
+            lease: std::time::Duration::from_millis(record.lease_ms),
         };
         call.idempotency_key = idempotency_key(&call, work.round);
         Some((&**step, call))

@@ -55,6 +55,8 @@ pub struct Call {
     pub value: Option<Body>,
     /// When the claim runs out, in the store's time: the call must have given up by then.
     pub until: Timestamp,
+    /// How long the claim holds from its beginning: the longest deadline that a client may be given.
+    pub lease: Duration,
 }
 
 /// What became of a call.

@@ -175,15 +175,13 @@ impl Schedules {
                 Next::Same => return Ok(false),
                 Next::Put(next, events) => (next, events),
             };
-            // Each version is left once. Who comes second has another fingerprint, and looks again.
-            let id = ChangeId::new(format!("timer.schedule/{verb}/{name}/{}", version.unwrap_or_default()))?;
-            let own = crate::new_uuid().as_u128().to_string();
-            let mut change = Change::new(id, Fingerprint::of("timer.schedule", &own));
+            // The version of the record says who is first; an id that nobody can know beforehand cannot be settled by anybody as not done.
+            let id = ChangeId::new(format!("timer.schedule/{verb}/{name}/{}", crate::new_uuid()))?;
+            let mut change = Change::new(id, Fingerprint::of("timer.schedule", &(verb, version)));
             change = change.put(key.clone(), Expect::of(version), Body::of(&*next)?, next.terms());
             change.append = events;
             match self.scope.commit(change).await? {
                 Outcome::Done(_) => return Ok(true),
-                Outcome::Refused(txn_change::Refusal::KeyReused { .. }) => {}
                 Outcome::Refused(refusal) if refusal.is_conflict() => {}
                 Outcome::Refused(refusal) => return Err(Failure::Refused(refusal)),
                 Outcome::Unknown(id) => return Err(Failure::Unknown { id }),

@@ -192,3 +192,39 @@ fn runners_share_the_steps_and_a_claim_whose_runner_died_is_asked_about_after_it
         assert_eq!(world.state("web-1").await, "Done");
     });
 }
+
+/// Polls a call so many times and drops it. Says whether it had ended.
+fn poll_and_drop<F: Future + Send>(call: F, polls: usize) -> bool {
+    let mut call = std::pin::pin!(call);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    (0..polls).any(|_| {
+        let is_ready = call.as_mut().poll(&mut context).is_ready();
+        std::thread::sleep(Duration::from_millis(2));
+        is_ready
+    })
+}
+
+/// A host may drop a call at any await, and move it to another thread at any.
+#[test]
+fn a_call_that_is_dropped_leaves_a_whole_change_or_none() {
+    let world = on_sqlite();
+    pollster::block_on(async {
+        for polls in 0..16 {
+            let name = format!("o-{polls}");
+            poll_and_drop(world.processes.handle(&incoming(&name, "e-1", Event::Placed)), polls);
+            world.tell(&name, "e-1", Event::Placed).await;
+            let runner = world.processes.runner();
+            for _ in 0..8 {
+                poll_and_drop(runner.run_once(), polls * 3);
+            }
+            // What was dropped with a claim is asked about when that has run out.
+            world.later(61);
+            world.run().await;
+            assert_eq!(world.state(&name).await, "Done");
+            assert_eq!(world.effects(&name).await, (4, 4));
+        }
+        assert!(world.bank.executed().values().all(|calls| calls.len() <= 3));
+        assert_eq!(world.bank.done().len(), 48);
+        world.is_clean().await;
+    });
+}
