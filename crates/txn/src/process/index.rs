@@ -41,6 +41,11 @@ pub(super) fn by_due(process: &ProcessName, version: u32, bucket: u64) -> KeyBui
     Key::of(BY_DUE).text(process).expect(FITS).number(u64::from(version)).number(bucket)
 }
 
+/// Whether a term says when an instance is due.
+pub(super) fn is_due(term: &Term) -> bool {
+    term.kind() == BY_DUE.as_str()
+}
+
 pub(super) fn by_phase(process: &ProcessName, phase: Phase) -> KeyBuilder {
     Key::of(BY_PHASE).text(process).and_then(|key| key.text(phase.name())).expect(FITS)
 }

@@ -14,7 +14,7 @@ use txn_store::{Found, Query, Range};
 
 use super::{
     engine::{Advanced, Built, Name},
-    index::{BUCKETS, DEFINITION_KIND, by_due, by_version},
+    index::{BUCKETS, DEFINITION_KIND, by_due, by_version, is_due},
     name::{CorrelationId, ProcessName},
     note::What,
     processes::Processes,
@@ -108,11 +108,12 @@ impl Runner {
     pub async fn run_once(&self) -> Result<Pass, Failure> {
         let engine = &self.processes.engine;
         let mut pass = Pass::default();
+        let now = engine.scope.get(engine.scope.ask()).await?.now;
         let offset = u64::from(Fingerprint::of_bytes("runner", self.holder.as_bytes()).0[0]);
         for (process, version) in engine.registry.processes.keys() {
             for bucket in 0..BUCKETS {
                 let bucket = bucket.saturating_add(offset).checked_rem(BUCKETS).unwrap_or_default();
-                self.bucket(process, *version, bucket, &mut pass).await?;
+                self.bucket((process, *version, bucket), now, &mut pass).await?;
             }
         }
         pass.parked = self.processes.parked().await?;
@@ -124,38 +125,49 @@ impl Runner {
         Ok(pass)
     }
 
-    async fn bucket(&self, process: &ProcessName, version: u32, bucket: u64, pass: &mut Pass) -> Result<(), Failure> {
+    async fn bucket(
+        &self,
+        (process, version, bucket): (&ProcessName, u32, u64),
+        now: Timestamp,
+        pass: &mut Pass,
+    ) -> Result<(), Failure> {
         let scope = &self.processes.engine.scope;
         let of_bucket = || by_due(process, version, bucket);
-        let now = scope.get(scope.ask()).await?.now;
-        let until = Timestamp::from_nanos(now.as_nanos().saturating_add(1));
-        let due = Query::RecordsByTerm(Range::prefix(of_bucket()).until(of_bucket().time(until)));
-        let mut after = None;
-        for _ in 0..PAGES_MAX {
-            let page = scope.find(&due, after.as_ref(), PAGE).await?;
-            let (mut worked, found) = (false, page.items.len());
-            for item in page.items {
-                let Found::Record(key, _) = item else { continue };
-                let Some(correlation) = correlation_of(&key) else { continue };
-                match self.work(process, &correlation, pass).await {
-                    Ok(()) => worked = true,
-                    Err(failure) => pass.failures.push((key.to_string(), failure)),
+        let mut first = self.first_due(of_bucket()).await?;
+        if first.is_some_and(|first| first <= now) {
+            let until = Timestamp::from_nanos(now.as_nanos().saturating_add(1));
+            let due = Query::RecordsByTerm(Range::prefix(of_bucket()).until(of_bucket().time(until)));
+            let mut after = None;
+            for _ in 0..PAGES_MAX {
+                let page = scope.find(&due, after.as_ref(), PAGE).await?;
+                let (mut worked, found) = (false, page.items.len());
+                for item in page.items {
+                    let Found::Record(key, _) = item else { continue };
+                    let Some(correlation) = correlation_of(&key) else { continue };
+                    match self.work(process, &correlation, pass).await {
+                        Ok(()) => worked = true,
+                        Err(failure) => pass.failures.push((key.to_string(), failure)),
+                    }
+                }
+                after = page.next;
+                if worked || found == 0 || after.is_none() {
+                    break;
                 }
             }
-            after = page.next;
-            if worked || found == 0 || after.is_none() {
-                break;
-            }
+            first = self.first_due(of_bucket()).await?;
         }
-        let first = scope.find(&Query::RecordsByTerm(Range::prefix(of_bucket())), None, 1).await?.items;
-        let due = first.into_iter().find_map(|found| match found {
-            Found::Record(_, record) => {
-                record.terms.iter().filter(|term| term.kind() == "process-due").find_map(time_of)
-            }
-            _ => None,
-        });
-        pass.next_due = pass.next_due.into_iter().chain(due).min();
+        pass.next_due = pass.next_due.into_iter().chain(first).min();
         Ok(())
+    }
+
+    /// When something of a bucket is due first.
+    async fn first_due(&self, of_bucket: txn_change::KeyBuilder) -> Result<Option<Timestamp>, Failure> {
+        let query = Query::RecordsByTerm(Range::prefix(of_bucket));
+        let first = self.processes.engine.scope.find(&query, None, 1).await?.items;
+        Ok(first.into_iter().find_map(|found| match found {
+            Found::Record(_, record) => record.terms.iter().filter(|term| is_due(term)).find_map(time_of),
+            _ => None,
+        }))
     }
 
     /// Does what is due at one instance.

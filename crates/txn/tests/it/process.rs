@@ -1,13 +1,13 @@
 //! Processes on both backends: a checkout with steps at a bank that does as it is told, over a store whose process may die at any commit.
 
-mod bank;
+pub(crate) mod bank;
 mod crash;
 mod events;
 pub(crate) mod mortal;
-mod people;
-mod shop;
+pub(crate) mod people;
+pub(crate) mod shop;
 mod steps;
-mod versions;
+pub(crate) mod versions;
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,7 +44,7 @@ fn world(store: Arc<dyn StoreAdmin>, clock: Arc<ManualClock>, folder: Option<tem
     World { txn, shop, store, clock, bank, processes, _folder: folder }
 }
 
-fn steps(builder: RegistryBuilder, bank: &Arc<Bank>) -> RegistryBuilder {
+pub(crate) fn steps(builder: RegistryBuilder, bank: &Arc<Bank>) -> RegistryBuilder {
     ["reserve", "authorise", "capture"]
         .into_iter()
         .fold(builder, |builder, name| builder.step(name, Arc::clone(bank) as _))
@@ -83,11 +83,11 @@ fn at_once<T: Send>(count: usize, call: impl Fn(usize) -> T + Sync) -> Vec<T> {
     })
 }
 
-fn about(name: &str) -> CorrelationId {
+pub(crate) fn about(name: &str) -> CorrelationId {
     CorrelationId::new(name).unwrap()
 }
 
-fn incoming(name: &str, id: &str, event: Event) -> Incoming {
+pub(crate) fn incoming(name: &str, id: &str, event: Event) -> Incoming {
     let basket = Basket { total: "9.50 EUR".to_owned() };
     Incoming::new::<Checkout>(about(name), IncomingId::new(id).unwrap(), event, &basket).unwrap()
 }

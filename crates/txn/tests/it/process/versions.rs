@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The same, in its next version.
-struct Next;
+pub(crate) struct Next;
 
 impl Process for Next {
     type State = State;
