@@ -21,6 +21,7 @@ const SERVERLESS: &[&str] = &[
     "txn-store/memory",
     "txn-store/postgres",
     "txn-store/sqlite",
+    "txn/cron",
     "txn/memory",
     "txn/postgres",
     "txn/sqlite",

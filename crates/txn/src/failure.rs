@@ -23,6 +23,13 @@ pub enum Rejection {
     /// A return was refused.
     #[error(transparent)]
     Return(#[from] aftersale::Rejection),
+    /// A process refused.
+    #[error(transparent)]
+    Process(#[from] crate::process::Rejection),
+    /// A schedule was refused.
+    #[cfg(feature = "cron")]
+    #[error(transparent)]
+    Schedule(#[from] crate::schedules::CronError),
     /// Another caller is waiting for the gateway's answer on this payment.
     #[error("the payment {payment} is waiting for its gateway")]
     InProgress {
@@ -98,5 +105,12 @@ impl Failure {
             Self::Rejected(rejection) => Some(rejection),
             _ => None,
         }
+    }
+}
+
+#[cfg(feature = "cron")]
+impl From<crate::schedules::CronError> for Failure {
+    fn from(error: crate::schedules::CronError) -> Self {
+        Self::Rejected(error.into())
     }
 }

@@ -43,7 +43,10 @@ mod inventory;
 mod ledger;
 mod orders;
 mod payments;
+pub mod process;
 mod returns;
+#[cfg(feature = "cron")]
+pub mod schedules;
 mod services;
 mod timers;
 pub mod views;

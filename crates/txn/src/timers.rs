@@ -227,11 +227,20 @@ enum Step {
 
 #[cfg(test)]
 mod tests {
-    use crate::inventory::ReceivedGoods;
+    use crate::{
+        inventory::ReceivedGoods,
+        process::{Begun, Elapsed, Handled, Instance, Noted, StepFailed, Undone},
+    };
 
     /// Here, since a timer is nobody else's.
+    #[cfg(feature = "cron")]
     #[test]
     fn every_document_that_was_ever_written_is_read_and_written_as_it_was() {
-        txn_fixtures::Fixtures::of(env!("CARGO_MANIFEST_DIR")).keep::<super::Timer>().keep::<ReceivedGoods>().finish();
+        use crate::schedules::{Fired, Schedule};
+        let fixtures = txn_fixtures::Fixtures::of(env!("CARGO_MANIFEST_DIR"));
+        let fixtures = fixtures.keep::<super::Timer>().keep::<ReceivedGoods>();
+        let fixtures =
+            fixtures.keep::<Instance>().keep::<Begun>().keep::<StepFailed>().keep::<Elapsed>().keep::<Undone>();
+        fixtures.keep::<Handled>().keep::<Noted>().keep::<Schedule>().keep::<Fired>().finish();
     }
 }

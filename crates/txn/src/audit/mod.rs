@@ -14,6 +14,7 @@
 //! | `payments` | a payment is its events, its postings and its refunds |
 //! | `returns` | a return is its event, at the prices that were paid, and was put away |
 //! | `timers` | what runs out has a timer |
+//! | `tenant` | an instance of a process stands under its key, with the index entries of its content |
 //!
 //! Memory grows with orders (and their lines), payments, returns, holds and counters, not with entries, events or bodies.
 //!

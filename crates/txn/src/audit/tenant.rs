@@ -22,7 +22,10 @@ use super::{
     stock::Stock,
     timers::Timers,
 };
-use crate::timers::{TIMER_KIND, Timer};
+use crate::{
+    process::{Begun, DEFINITION_KIND, Instance, PROCESS_KIND, begun_key},
+    timers::{TIMER_KIND, Timer},
+};
 
 /// Everything that is kept of one tenant while its store is read.
 #[derive(Default)]
@@ -134,6 +137,13 @@ impl Books {
             if let Some(account) = found.read(own, |_| Vec::new()) {
                 ledger.account(account);
             }
+        } else if kind == PROCESS_KIND.as_str() {
+            let _: Option<Instance> = found.read(Instance::key, Instance::terms);
+        } else if kind == DEFINITION_KIND.as_str() {
+            let own = |begun: &Begun| begun_key(&begun.process, begun.version);
+            let _: Option<Begun> = found.read(own, |_| Vec::new());
+        } else if self::schedule(&mut found) {
+            // It was read and checked.
         } else if kind == TIMER_KIND.as_str()
             && let Some(timer) = read::<Timer>(findings, key, &record.body)
         {
@@ -169,6 +179,23 @@ impl Found<'_, '_> {
         same_terms(findings, key, "of its content", &terms(&value), &record.terms);
         Some(value)
     }
+}
+
+/// Reads a schedule; says whether it was one.
+#[cfg(feature = "cron")]
+fn schedule(found: &mut Found<'_, '_>) -> bool {
+    use crate::schedules::{SCHEDULE_KIND, Schedule};
+    let is_one = found.key.kind() == SCHEDULE_KIND.as_str();
+    if is_one {
+        let _: Option<Schedule> = found.read(Schedule::key, Schedule::terms);
+    }
+    is_one
+}
+
+/// A build without them cannot judge them.
+#[cfg(not(feature = "cron"))]
+const fn schedule(_: &mut Found<'_, '_>) -> bool {
+    false
 }
 
 /// Terms as sets: their order is the writer's.

@@ -14,7 +14,11 @@
 mod audit;
 #[cfg(feature = "sqlite")]
 mod damage;
+#[cfg(all(feature = "memory", feature = "sqlite"))]
+mod process;
 mod scenario;
+#[cfg(all(feature = "memory", feature = "sqlite", feature = "cron"))]
+mod schedules;
 #[cfg(all(feature = "memory", feature = "sqlite"))]
 mod services;
 #[cfg(any(feature = "sqlite", feature = "servers"))]
