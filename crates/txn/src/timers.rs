@@ -227,11 +227,17 @@ enum Step {
 
 #[cfg(test)]
 mod tests {
-    use crate::inventory::ReceivedGoods;
+    use crate::{
+        inventory::ReceivedGoods,
+        leases::{Lease, Member},
+        relay::{Begun, Executed, ParkedEvent},
+    };
 
     /// Here, since a timer is nobody else's.
     #[test]
     fn every_document_that_was_ever_written_is_read_and_written_as_it_was() {
-        txn_fixtures::Fixtures::of(env!("CARGO_MANIFEST_DIR")).keep::<super::Timer>().keep::<ReceivedGoods>().finish();
+        let fixtures = txn_fixtures::Fixtures::of(env!("CARGO_MANIFEST_DIR"));
+        let fixtures = fixtures.keep::<super::Timer>().keep::<ReceivedGoods>().keep::<Member>().keep::<Lease>();
+        fixtures.keep::<Begun>().keep::<Executed>().keep::<ParkedEvent>().finish();
     }
 }

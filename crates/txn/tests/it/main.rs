@@ -14,6 +14,12 @@
 mod audit;
 #[cfg(feature = "sqlite")]
 mod damage;
+#[cfg(all(feature = "memory", feature = "sqlite"))]
+mod inbox;
+#[cfg(all(feature = "memory", feature = "sqlite"))]
+mod leases;
+#[cfg(all(feature = "memory", feature = "sqlite"))]
+mod relay;
 mod scenario;
 #[cfg(all(feature = "memory", feature = "sqlite"))]
 mod services;
