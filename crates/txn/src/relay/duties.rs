@@ -45,7 +45,8 @@ pub(super) async fn acknowledge(
         Some(guard) => Some(move_guard(&parts, guard).await),
         None => None,
     };
-    let now = if wants_time { parts.scope.get(parts.scope.ask()).await.ok().map(|snapshot| snapshot.now) } else { None };
+    let now =
+        if wants_time { parts.scope.get(parts.scope.ask()).await.ok().map(|snapshot| snapshot.now) } else { None };
     Acknowledged { lanes, guard, now }
 }
 

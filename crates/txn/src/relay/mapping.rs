@@ -162,7 +162,8 @@ impl<'a> Origin<'a> {
         message.causation_id = Some(change.as_str().into());
         if let Some(subject) = &event.subject {
             let text = subject.to_string();
-            message.key = Key::new(&text).or_else(|_| Key::new(hex(&Fingerprint::of_bytes("key", text.as_bytes())))).ok();
+            message.key =
+                Key::new(&text).or_else(|_| Key::new(hex(&Fingerprint::of_bytes("key", text.as_bytes())))).ok();
             message = message.subject(text);
         }
         Ok(match event.body.format() {

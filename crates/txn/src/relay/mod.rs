@@ -26,8 +26,8 @@
 
 mod duties;
 mod engine;
-mod lane;
 mod lag;
+mod lane;
 mod mapping;
 mod observe;
 mod parked;
@@ -42,9 +42,9 @@ use txn_queue::{QueueAdmin, Source};
 use txn_store::{Commit, Consumer, ErrorKind, Outcome, Scope, Store};
 
 pub use lag::Lag;
+pub(crate) use mapping::digested;
 pub use mapping::{Everything, Mapping, Origin, Outgoing, Verdict};
 pub use parked::{Parked, ParkedEvent, Retried};
-pub(crate) use mapping::digested;
 #[cfg(test)]
 pub(crate) use send::Executed;
 

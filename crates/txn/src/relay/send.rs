@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use txn_change::{Change, ChangeId, Document, Expect, Fingerprint, Key, Kind, Refusal};
-use txn_queue::{ErrorKind, Published, Publish, Reschedule, Rescheduled};
+use txn_queue::{ErrorKind, Publish, Published, Reschedule, Rescheduled};
 use txn_store::{Commit, Outcome};
 
 use super::{

@@ -10,7 +10,7 @@ use txn::{
     store::{Outcome, Scope, Store},
 };
 
-use crate::relay::{World, worlds};
+use crate::relay::{Dice, FlakyStore, World, seeded, worlds};
 
 const LEASE: Duration = Duration::from_secs(15);
 
@@ -88,14 +88,13 @@ fn who_is_late_has_lost_everything_and_its_tokens_are_stale() {
 /// However many come, go, die and are slow: no lease is ever named by two who are both alive, and in the end each has its share.
 #[test]
 fn random_comings_and_goings_leave_every_lease_with_one_holder() {
-    use crate::relay::Dice;
-    for seed in 0..60 {
-        let world = &worlds()[usize::from(seed >= 52)];
+    for (seed, world) in seeded(60, 3) {
+        let world = &world;
         let dice = Dice::new(seed);
         let mut members: Vec<Leases> = (0..2).map(|_| leases(world, 7)).collect();
         let mut tokens: BTreeMap<u32, u64> = BTreeMap::new();
         for _ in 0..60 {
-            let chosen = dice.below(members.len() as u64) as usize;
+            let chosen = dice.choose(members.len());
             match dice.below(8) {
                 0 => world.clock.advance(Duration::from_secs(4)),
                 1 if members.len() < 5 => members.push(leases(world, 7)),
@@ -131,9 +130,7 @@ fn random_comings_and_goings_leave_every_lease_with_one_holder() {
 
 #[test]
 fn a_call_whose_answer_was_lost_is_made_again() {
-    use crate::relay::{Dice, FlakyStore};
-    for seed in 0..60 {
-        let world = &worlds()[usize::from(seed >= 52)];
+    for (seed, world) in seeded(60, 3) {
         let store = FlakyStore { store: world.store(), dice: Arc::new(Dice::new(seed)), is_well: false.into() };
         let store: Arc<dyn Store> = Arc::new(store);
         let mut leases = Leases::new(store, LeaseSet::new("reports").unwrap(), 7, LEASE);

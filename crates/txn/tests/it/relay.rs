@@ -15,7 +15,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use pollster::block_on;
 use txn::{
     change::{Body, Change, ChangeId, Event, Fingerprint, Key, Kind, Tenant},
-    queue::{self, Group, GroupName, GroupSpec, Message, Queue, QueueAdmin, Receive, Topic, TopicSpec, Topology, WorkerId},
+    queue::{
+        self, Group, GroupName, GroupSpec, Message, Queue, QueueAdmin, Receive, Topic, TopicSpec, Topology, WorkerId,
+    },
     relay::{Everything, Relay, RelayName},
     store::{ManualClock, Outcome, Scope, Store, StoreAdmin, StoreLimits, memory::Memory, sqlite::Sqlite},
 };
@@ -34,11 +36,24 @@ pub(crate) fn clock() -> Arc<ManualClock> {
 }
 
 pub(crate) fn worlds() -> [World; 2] {
-    let folder = tempfile::tempdir().unwrap();
-    let (first, second) = (clock(), clock());
-    let sqlite = Sqlite::options(folder.path().join("shop.db")).clock(Arc::clone(&second) as _).open().unwrap();
-    let memory = Memory::with(Arc::clone(&first) as _, StoreLimits::default());
-    [World::over(Arc::new(memory), first, None), World::over(Arc::new(sqlite), second, Some(folder))]
+    [in_memory(), on_sqlite()]
+}
+
+pub(crate) fn in_memory() -> World {
+    let clock = clock();
+    World::over(Arc::new(Memory::with(Arc::clone(&clock) as _, StoreLimits::default())), clock, None)
+}
+
+pub(crate) fn on_sqlite() -> World {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+    let sqlite = Sqlite::options(folder.path().join("shop.db")).clock(Arc::clone(&clock) as _).open().unwrap();
+    World::over(Arc::new(sqlite), clock, Some(folder))
+}
+
+/// A world for each seed of a test: all in memory but the last few.
+pub(crate) fn seeded(seeds: u64, on_sqlite: u64) -> impl Iterator<Item = (u64, World)> {
+    let world = move |seed| if seed < seeds { in_memory() } else { self::on_sqlite() };
+    (0..seeds + on_sqlite).map(move |seed| (seed, world(seed)))
 }
 
 pub(crate) fn topic() -> Topic {

@@ -8,7 +8,7 @@ use std::sync::{
 use async_trait::async_trait;
 use txn::{
     change::Tenant,
-    queue::{self, Capabilities, Published, Publish, Queue, QueueAdmin, Reschedule, Rescheduled},
+    queue::{self, Capabilities, Publish, Published, Queue, QueueAdmin, Reschedule, Rescheduled},
     store::{self, Ask, Commit, Cursor, LogPage, Outcome, Page, Position, Query, Snapshot, Store},
 };
 
@@ -21,12 +21,18 @@ impl Dice {
         Self(Mutex::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1))
     }
 
-    pub(crate) fn below(&self, sides: u64) -> u64 {
+    pub(crate) fn below(&self, sides: u32) -> u32 {
         let mut state = self.0.lock().unwrap();
         *state ^= *state >> 12;
         *state ^= *state << 25;
         *state ^= *state >> 27;
-        (state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % sides
+        let high = state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
+        u32::try_from(high).unwrap() % sides
+    }
+
+    /// One of so many places.
+    pub(crate) fn choose(&self, places: usize) -> usize {
+        self.below(places.try_into().unwrap()).try_into().unwrap()
     }
 }
 
@@ -73,7 +79,7 @@ impl Queue for FlakyQueue {
         }
         // No room from some message on.
         let count = batch.len();
-        let taken = if self.fails() { self.dice.below(count as u64) as usize } else { count };
+        let taken = if self.fails() { self.dice.choose(count) } else { count };
         let rest = batch.split_off(taken);
         let mut results = self.queue.publish(batch).await?;
         pause().await;

@@ -175,7 +175,8 @@ fn purging_takes_nothing_that_is_unsent_or_parked() {
         // It holds nothing back any more.
         block_on(relay(&world).run_once()).unwrap();
         purge(&world);
-        let (health, cursors) = (block_on(world.store.health()).unwrap(), block_on(Consumer::list(&*world.store())).unwrap());
+        let (health, cursors) =
+            (block_on(world.store.health()).unwrap(), block_on(Consumer::list(&*world.store())).unwrap());
         assert_eq!(health.tail, health.head, "{cursors:?}");
     }
 }

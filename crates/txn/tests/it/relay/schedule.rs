@@ -57,12 +57,8 @@ fn a_message_is_cancelled_wherever_it_waits_until_it_is_due() {
         say(&world, &["later"]);
         block_on(relay(&world).run_once()).unwrap();
         world.queue_clock.advance(Duration::from_secs(3_601));
-        let receive = Receive {
-            group: group(),
-            worker: WorkerId::new("a-1").unwrap(),
-            max: 10,
-            lease: Duration::from_secs(30),
-        };
+        let receive =
+            Receive { group: group(), worker: WorkerId::new("a-1").unwrap(), max: 10, lease: Duration::from_secs(30) };
         let leased = block_on(world.queue.receive(receive)).unwrap().deliveries;
         assert_eq!(leased.len(), 1);
         say(&world, &["cancel"]);
