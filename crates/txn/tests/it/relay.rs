@@ -2,6 +2,7 @@
 
 mod crash;
 mod flaky;
+mod observe;
 mod park;
 mod run;
 mod schedule;

@@ -124,6 +124,7 @@ impl<'a> Setting<'a> {
         let lag = block_on(relay.lag()).unwrap();
         assert_eq!((lag.events, lag.oldest_age), (0, None), "seed {seed}");
         assert_eq!(block_on(relay.parked().list()).unwrap(), [], "seed {seed}");
+        assert_eq!(block_on(txn::audit::verify(&*self.world.store)).unwrap().violations, [], "seed {seed}");
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for message in self.world.received() {
             let subject = message.subject.as_deref().unwrap().to_owned();
