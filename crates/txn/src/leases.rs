@@ -82,11 +82,12 @@ pub struct Kept {
     pub surplus: Vec<u32>,
     /// How many processes share the set.
     pub members: usize,
-    /// When the next step is due. A step that comes later than [`Leases::lease`] finds everything lost.
+    /// When the next step is due. What is held is sure for three quarters of [`Leases::lease`] from the beginning of this step; a step that comes later may find everything lost.
     pub next_in: Duration,
 }
 
-/// The part of one process in a set of leases. Whoever holds a duty does so until `lease` has passed since its last [`Leases::keep`], by the store's time; everybody gets an equal share.
+/// The part of one process in a set of leases. Whoever holds a duty does so for three quarters of the lease from the beginning of its last [`Leases::keep`] at least, and for the lease at most, by the store's time; everybody
+/// gets an equal share.
 ///
 /// ```
 /// # #[cfg(feature = "memory")] {
@@ -144,7 +145,7 @@ impl Leases {
         &self.holder
     }
 
-    /// How long what is held stays held without a [`Leases::keep`].
+    /// How long a member lives without a [`Leases::keep`].
     #[must_use]
     pub const fn lease(&self) -> Duration {
         self.lease

@@ -445,7 +445,7 @@ impl Engine {
             }
             Err(failure) if failure.is_retryable() && self.sleep.is_some() => {
                 observe::failed(&self.parts.name, "the leases cannot be renewed", &failure);
-                if self.kept_at.elapsed() >= lease {
+                if self.kept_at.elapsed() >= lease.saturating_sub(lease.checked_div(4).unwrap_or_default()) {
                     // Somebody else may have them by now.
                     self.lanes.clear();
                 }

@@ -1,4 +1,4 @@
-//! The inbox on both stores: a message has its effect once, whatever happens between the effect and the acknowledgement.
+//! The inbox on every store: a message has its effect once, whatever happens between the effect and the acknowledgement.
 
 use std::{
     convert::Infallible,

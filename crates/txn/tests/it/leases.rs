@@ -1,11 +1,19 @@
-//! Leases on both stores: one holder at a time, a fair share, no way back for who was late.
+//! Leases on every store: one holder at a time, a fair share, no way back for who was late.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use pollster::block_on;
 use txn::{
     Leases,
-    change::{Change, ChangeId, Fingerprint, Refusal},
+    change::{Change, ChangeId, Clock, Fingerprint, Refusal, Timestamp},
     leases::{Held, LeaseSet},
     store::{Outcome, Scope, Store},
 };
@@ -125,6 +133,74 @@ fn random_comings_and_goings_leave_every_lease_with_one_holder() {
         assert_eq!(all, [0, 1, 2, 3, 4, 5, 6], "seed {seed}: {held:?}");
         let (most, least) = (held.iter().map(Vec::len).max().unwrap(), held.iter().map(Vec::len).min().unwrap());
         assert!(most - least <= 1, "seed {seed}: {held:?}");
+    }
+}
+
+/// Who has what by what was last told to it, and until when.
+#[derive(Default)]
+struct Told(BTreeMap<u32, (usize, u64, Timestamp)>);
+
+impl Told {
+    /// A member is told what it has, from a step that it began then. Nobody else may have any of it.
+    fn tell(&mut self, member: usize, held: &[Held], until: Timestamp, now: Timestamp) {
+        self.forget(member, |number| held.iter().all(|held| held.number != number));
+        for held in held {
+            if let Some((other, token, other_until)) = self.0.get(&held.number) {
+                let is_over = *other == member || *other_until < now || until < now;
+                assert!(is_over, "{other} has {} by {token} and {member} by {}", held.number, held.token);
+            }
+            self.0.insert(held.number, (member, held.token, until));
+        }
+    }
+
+    fn forget(&mut self, member: usize, which: impl Fn(u32) -> bool) {
+        self.0.retain(|number, (other, ..)| *other != member || !which(*number));
+    }
+}
+
+type Step = Pin<Box<dyn Future<Output = Leases>>>;
+
+/// The steps of several members, interleaved call by call, while time goes on: nobody is told to have what another was told to have and still may.
+#[test]
+fn steps_that_cross_each_other_never_give_a_lease_to_two() {
+    for (seed, world) in seeded(400, 0) {
+        let dice = Arc::new(Dice::new(seed));
+        let store: Arc<dyn Store> =
+            Arc::new(FlakyStore { store: world.store(), dice: Arc::clone(&dice), is_well: true.into() });
+        let set = LeaseSet::new("reports").unwrap();
+        let told = Rc::new(RefCell::new(Told::default()));
+        let mut members = 0;
+        let mut step = |leases: Option<(usize, Leases)>| -> (usize, Step) {
+            let (member, mut leases) = leases.unwrap_or_else(|| {
+                members += 1;
+                (members, Leases::new(Arc::clone(&store), set.clone(), 4, LEASE))
+            });
+            let (told, clock) = (Rc::clone(&told), Arc::clone(&world.clock));
+            let steps = async move {
+                let until = Clock::now(&*clock).after(leases.lease() * 3 / 4).unwrap();
+                let kept = leases.keep().await.unwrap();
+                told.borrow_mut().tell(member, &kept.held, until, Clock::now(&*clock));
+                told.borrow_mut().forget(member, |number| kept.surplus.contains(&number));
+                leases.release(&kept.surplus).await.unwrap();
+                leases
+            };
+            (member, Box::pin(steps))
+        };
+        let mut running: Vec<(usize, Step)> = (0..3).map(|_| step(None)).collect();
+        for _ in 0..600 {
+            let chosen = dice.choose(3);
+            match dice.below(60) {
+                0 => running[chosen] = step(None),
+                1 | 2 => world.clock.advance(Duration::from_secs(4)),
+                _ => {
+                    let (member, future) = &mut running[chosen];
+                    let member = *member;
+                    if let Poll::Ready(leases) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                        running[chosen] = step(Some((member, leases)));
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -1,9 +1,11 @@
-//! The relay on both stores: what is sent, in which order, once and again; what it does when the queue, the store or the process fails.
+//! The relay on every store: what is sent, in which order, once and again; what it does when the queue, the store or the process fails.
 
 mod crash;
 mod flaky;
 mod observe;
 mod park;
+#[cfg(feature = "servers")]
+mod postgres;
 mod run;
 mod schedule;
 mod shared;
@@ -36,8 +38,19 @@ pub(crate) fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::at("2030-01-01T00:00:00Z".parse().unwrap()))
 }
 
-pub(crate) fn worlds() -> [World; 2] {
-    [in_memory(), on_sqlite()]
+pub(crate) fn worlds() -> Vec<World> {
+    vec![
+        in_memory(),
+        on_sqlite(),
+        #[cfg(feature = "servers")]
+        on_postgres(),
+    ]
+}
+
+#[cfg(feature = "servers")]
+fn on_postgres() -> World {
+    let clock = clock();
+    World::over(postgres::store(&clock), clock, None)
 }
 
 pub(crate) fn in_memory() -> World {
@@ -52,9 +65,15 @@ pub(crate) fn on_sqlite() -> World {
 }
 
 /// A world for each seed of a test: all in memory but the last few.
-pub(crate) fn seeded(seeds: u64, on_sqlite: u64) -> impl Iterator<Item = (u64, World)> {
-    let world = move |seed| if seed < seeds { in_memory() } else { self::on_sqlite() };
-    (0..seeds + on_sqlite).map(move |seed| (seed, world(seed)))
+pub(crate) fn seeded(seeds: u64, on_disk: u64) -> impl Iterator<Item = (u64, World)> {
+    let world = move |seed: u64| match seed.checked_sub(seeds) {
+        None => in_memory(),
+        #[cfg(feature = "servers")]
+        Some(more) if more >= on_disk => on_postgres(),
+        Some(_) => on_sqlite(),
+    };
+    let all = if cfg!(feature = "servers") { seeds + on_disk + on_disk } else { seeds + on_disk };
+    (0..all).map(move |seed| (seed, world(seed)))
 }
 
 pub(crate) fn topic() -> Topic {
