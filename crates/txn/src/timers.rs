@@ -230,7 +230,7 @@ mod tests {
     use crate::{
         inventory::ReceivedGoods,
         leases::{Lease, Member},
-        relay::{Begun, Executed, ParkedEvent},
+        relay::{Begun, ParkedEvent, send::Executed},
     };
 
     /// Here, since a timer is nobody else's.

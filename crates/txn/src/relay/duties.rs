@@ -1,9 +1,15 @@
-//! What a process of a relay does beside sending: it moves cursors, and keeps its leases.
+//! What a process of a relay does beside sending: it moves cursors, keeps its leases, and waits for the queue.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::{join_all, select, try_join_all};
 use txn_change::Timestamp;
+use txn_queue::{Topic, Wait};
 use txn_store::{Consumer, Position};
 
 use super::{
@@ -14,7 +20,12 @@ use super::{
 use crate::{
     failure::Failure,
     leases::{Held, Leases},
+    sleep::Sleep,
 };
+
+/// Waiting for the queue begins with this, and is doubled up to the other.
+const BACKOFF_MIN: Duration = Duration::from_millis(20);
+pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// A cursor that is to be moved.
 pub(super) struct Acknowledgement {
@@ -82,7 +93,7 @@ pub(super) struct Keeping {
 pub(super) struct KeptLanes {
     pub(super) held: Vec<Held>,
     pub(super) surplus: Vec<u32>,
-    pub(super) next_in: std::time::Duration,
+    pub(super) next_in: Duration,
     pub(super) opened: Vec<Opened>,
     pub(super) guard: Option<Consumer>,
 }
@@ -128,4 +139,27 @@ async fn lanes(
     };
     let (held, surplus, next_in) = (kept.held, kept.surplus, kept.next_in);
     Ok(KeptLanes { held, surplus, next_in, opened, guard })
+}
+
+/// Longer with every try.
+pub(super) fn backoff(tries: u32) -> Duration {
+    let factor = 1u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX);
+    BACKOFF_MIN.saturating_mul(factor).min(BACKOFF_MAX)
+}
+
+/// Waits until there may be room, but a moment, and not for ever.
+pub(super) async fn rest(parts: Arc<Parts>, sleep: Arc<dyn Sleep>, full: Option<Topic>, tries: u32) {
+    sleep.sleep(BACKOFF_MIN).await;
+    let more = sleep.sleep(backoff(tries).saturating_sub(BACKOFF_MIN));
+    match full {
+        None => more.await,
+        Some(topic) => {
+            let room = async {
+                if parts.queue.wait(Wait::Room(topic)).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            drop(select(more, pin!(room)).await);
+        }
+    }
 }

@@ -9,17 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{
-    FutureExt, StreamExt,
-    future::{BoxFuture, select},
-    stream::FuturesUnordered,
-};
-use txn_queue::{Topic, Wait};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use txn_queue::Topic;
 use txn_store::{Consumer, ErrorKind, LogPage, Position};
 
 use super::{
     Parts, Pass,
-    duties::{Acknowledged, Acknowledgement, Keeping, acknowledge, keep},
+    duties::{Acknowledged, Acknowledgement, BACKOFF_MAX, Keeping, acknowledge, backoff, keep, rest},
     lag::{Lag, age},
     lane::{Batch, Fate, Lane, Which},
     observe,
@@ -33,9 +29,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// A cursor whose lane has had nothing to do is moved when it is so far behind, or after so many ticks.
 const IDLE_POSITIONS: u64 = 10_000;
 const IDLE_TICKS: u64 = 60;
-/// Waiting for the queue begins with this, and is doubled up to the other.
-const BACKOFF_MIN: Duration = Duration::from_millis(20);
-pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// A pass that waits for nothing asks again so often.
 const TRIES_AT_ONCE: u32 = 8;
 
@@ -479,27 +472,4 @@ fn ready<T>(future: &mut Option<BoxFuture<'static, T>>, context: &mut Context<'_
     let Poll::Ready(output) = future.as_mut()?.poll_unpin(context) else { return None };
     *future = None;
     Some(output)
-}
-
-/// Longer with every try.
-fn backoff(tries: u32) -> Duration {
-    let factor = 1u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX);
-    BACKOFF_MIN.saturating_mul(factor).min(BACKOFF_MAX)
-}
-
-/// Waits until there may be room, but a moment, and not for ever.
-async fn rest(parts: Arc<Parts>, sleep: Arc<dyn Sleep>, full: Option<Topic>, tries: u32) {
-    sleep.sleep(BACKOFF_MIN).await;
-    let more = sleep.sleep(backoff(tries).saturating_sub(BACKOFF_MIN));
-    match full {
-        None => more.await,
-        Some(topic) => {
-            let room = async {
-                if parts.queue.wait(Wait::Room(topic)).await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            drop(select(more, std::pin::pin!(room)).await);
-        }
-    }
 }

@@ -32,7 +32,7 @@ mod mapping;
 mod observe;
 mod parked;
 mod reader;
-mod send;
+pub(crate) mod send;
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
@@ -45,8 +45,6 @@ pub use lag::Lag;
 pub(crate) use mapping::digested;
 pub use mapping::{Everything, Mapping, Origin, Outgoing, Verdict};
 pub use parked::{Parked, ParkedEvent, Retried};
-#[cfg(test)]
-pub(crate) use send::Executed;
 
 use crate::{
     failure::Failure,
@@ -245,7 +243,7 @@ impl Relay {
                 return Err(failure);
             }
             observe::failed(&self.parts.name, "the relay cannot begin yet", &failure);
-            let wait = sleep.sleep(engine::BACKOFF_MAX);
+            let wait = sleep.sleep(duties::BACKOFF_MAX);
             if let futures_util::future::Either::Right(_) = futures_util::future::select(wait, stop.as_mut()).await {
                 return Ok(Pass::default());
             }
