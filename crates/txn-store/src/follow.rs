@@ -162,9 +162,16 @@ impl Consumer {
     /// # Errors
     /// [`ErrorKind::Locked`] when another has taken the name over; else as [`Store::commit`], and then the same may be tried again.
     pub async fn acknowledge(&mut self) -> Result<(), Error> {
-        let position = self.follow.after.0;
-        while self.cursor.value.position < position {
-            self.write_own(Mark { position, ..self.cursor.value }).await?;
+        self.acknowledge_up_to(self.follow.after).await
+    }
+
+    /// Remembers that everything up to `position` is done with, for who reads the log otherwise than by [`Consumer::next`]. What was remembered before stays.
+    ///
+    /// # Errors
+    /// As [`Consumer::acknowledge`].
+    pub async fn acknowledge_up_to(&mut self, position: Position) -> Result<(), Error> {
+        while self.cursor.value.position < position.0 {
+            self.write_own(Mark { position: position.0, ..self.cursor.value }).await?;
         }
         Ok(())
     }

@@ -76,6 +76,19 @@ pub enum Failure {
     /// The store failed; the step that failed was certainly not executed.
     #[error(transparent)]
     Store(#[from] Error),
+    /// The queue failed; what was handed to it was certainly not executed.
+    #[error(transparent)]
+    Queue(#[from] txn_queue::Error),
+    /// A set of leases, or a relay, was begun with another number of parts than is asked for now.
+    #[error("{name} was begun with {stored} parts, and not with {asked}")]
+    PartsDiffer {
+        /// Of what.
+        name: String,
+        /// With how many it was begun.
+        stored: u32,
+        /// How many are asked for.
+        asked: u32,
+    },
     /// What is stored is not of a shape that this build reads.
     #[error(transparent)]
     Unreadable(#[from] BodyError),
@@ -94,6 +107,7 @@ impl Failure {
         match self {
             Self::Conflict { .. } | Self::Unknown { .. } => true,
             Self::Store(error) => error.is_retryable(),
+            Self::Queue(error) => error.is_retryable(),
             _ => false,
         }
     }

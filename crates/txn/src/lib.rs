@@ -39,15 +39,19 @@ pub mod audit;
 mod decide;
 mod failure;
 mod gateway;
+pub mod inbox;
 mod inventory;
+pub mod leases;
 mod ledger;
 mod orders;
 mod payments;
 pub mod process;
+pub mod relay;
 mod returns;
 #[cfg(feature = "cron")]
 pub mod schedules;
 mod services;
+mod sleep;
 mod timers;
 pub mod views;
 
@@ -55,18 +59,24 @@ pub mod views;
 pub use txn_change as change;
 /// The pure decisions and their types.
 pub use txn_core as core;
+/// Messages.
+pub use txn_queue as queue;
 /// Stores.
 pub use txn_store as store;
 
 pub use decide::Done;
 pub use failure::{Failure, Rejection};
 pub use gateway::{Gateway, GatewayCall, GatewayOperation, GatewayResult, InertGateway, Instruction};
+pub use inbox::Inbox;
 pub use inventory::Inventory;
+pub use leases::Leases;
 pub use ledger::Ledger;
 pub use orders::{Orders, Ship};
 pub use payments::Payments;
+pub use relay::Relay;
 pub use returns::Returns;
 pub use services::{Builder, Services, Txn};
+pub use sleep::Sleep;
 pub use timers::{Fired, Timers};
 pub use txn_change::Tenant;
 

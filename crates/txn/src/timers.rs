@@ -229,7 +229,9 @@ enum Step {
 mod tests {
     use crate::{
         inventory::ReceivedGoods,
+        leases::{Lease, Member},
         process::{Begun, Elapsed, Handled, Instance, Noted, StepFailed, Undone},
+        relay::{self, ParkedEvent, send::Executed},
     };
 
     /// Here, since a timer is nobody else's.
@@ -238,7 +240,8 @@ mod tests {
     fn every_document_that_was_ever_written_is_read_and_written_as_it_was() {
         use crate::schedules::{Fired, Schedule};
         let fixtures = txn_fixtures::Fixtures::of(env!("CARGO_MANIFEST_DIR"));
-        let fixtures = fixtures.keep::<super::Timer>().keep::<ReceivedGoods>();
+        let fixtures = fixtures.keep::<super::Timer>().keep::<ReceivedGoods>().keep::<Member>().keep::<Lease>();
+        let fixtures = fixtures.keep::<relay::Begun>().keep::<Executed>().keep::<ParkedEvent>();
         let fixtures =
             fixtures.keep::<Instance>().keep::<Begun>().keep::<StepFailed>().keep::<Elapsed>().keep::<Undone>();
         fixtures.keep::<Handled>().keep::<Noted>().keep::<Schedule>().keep::<Fired>().finish();

@@ -7,6 +7,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::float_arithmetic,
     reason = "tests stop at once, and their helpers are library code to clippy"
 )]
 
@@ -14,8 +15,13 @@
 mod audit;
 #[cfg(feature = "sqlite")]
 mod damage;
+mod inbox;
+#[cfg(all(feature = "memory", feature = "sqlite"))]
+mod leases;
 #[cfg(all(feature = "memory", feature = "sqlite"))]
 mod process;
+#[cfg(all(feature = "memory", feature = "sqlite"))]
+mod relay;
 mod scenario;
 #[cfg(all(feature = "memory", feature = "sqlite", feature = "cron"))]
 mod schedules;

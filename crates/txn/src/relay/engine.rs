@@ -1,0 +1,475 @@
+//! One process of a relay at work: reading, publishing, acknowledging and keeping its leases go on side by side, each in a future of its own, and whatever ends first is attended to first. No runtime, no task, no thread.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use txn_queue::Topic;
+use txn_store::{Consumer, ErrorKind, LogPage, Position};
+
+use super::{
+    Parts, Pass,
+    duties::{Acknowledged, Acknowledgement, BACKOFF_MAX, Keeping, acknowledge, backoff, keep, rest},
+    lag::{Lag, age},
+    lane::{Batch, Fate, Lane, Which},
+    observe,
+    reader::Reader,
+    send::{Sent, send},
+};
+use crate::{failure::Failure, leases::Leases, sleep::Sleep};
+
+/// How often cursors are moved, at most.
+const TICK: Duration = Duration::from_secs(1);
+/// A cursor whose lane has had nothing to do is moved when it is so far behind, or after so many ticks.
+const IDLE_POSITIONS: u64 = 10_000;
+const IDLE_TICKS: u64 = 60;
+/// A pass that waits for nothing asks again so often.
+const TRIES_AT_ONCE: u32 = 8;
+
+pub(super) struct Engine {
+    parts: Arc<Parts>,
+    /// None: one pass, which waits for nothing.
+    sleep: Option<Arc<dyn Sleep>>,
+    lanes: BTreeMap<u32, Lane>,
+    lives: u64,
+    reader: Option<Reader>,
+    page_max: usize,
+    batch_max: usize,
+    /// Away while a step of it is under way.
+    leases: Option<Leases>,
+    kept_at: Instant,
+    is_keep_due: bool,
+    /// Keeps what is parked from being purged. With the first lane.
+    guard: Option<Consumer>,
+    ticks: u64,
+    is_stopping: bool,
+    pass: Pass,
+
+    reading: Option<BoxFuture<'static, Result<LogPage, txn_store::Error>>>,
+    /// How often in a row the log could not be read.
+    misread: u32,
+    sending: FuturesUnordered<BoxFuture<'static, Sent>>,
+    resting: FuturesUnordered<BoxFuture<'static, Which>>,
+    acknowledging: Option<BoxFuture<'static, Acknowledged>>,
+    keeping: Option<BoxFuture<'static, Keeping>>,
+    keep_timer: Option<BoxFuture<'static, ()>>,
+    tick_timer: Option<BoxFuture<'static, ()>>,
+}
+
+/// What has ended.
+enum Event {
+    Stop,
+    Kept(Keeping),
+    Sent(Sent),
+    Acknowledged(Acknowledged),
+    Rested(Which),
+    Page(Result<LogPage, txn_store::Error>),
+    KeepDue,
+    Tick,
+}
+
+impl Engine {
+    pub(super) fn new(parts: Arc<Parts>, leases: Leases, sleep: Option<Arc<dyn Sleep>>) -> Self {
+        let (page_max, batch_max) = (parts.page_max, parts.batch_max);
+        Self {
+            parts,
+            sleep,
+            lanes: BTreeMap::new(),
+            lives: 0,
+            reader: None,
+            page_max,
+            batch_max,
+            leases: Some(leases),
+            kept_at: Instant::now(),
+            is_keep_due: true,
+            guard: None,
+            ticks: 0,
+            is_stopping: false,
+            pass: Pass::default(),
+            reading: None,
+            misread: 0,
+            sending: FuturesUnordered::new(),
+            resting: FuturesUnordered::new(),
+            acknowledging: None,
+            keeping: None,
+            keep_timer: None,
+            tick_timer: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, stop: impl Future<Output = ()>) -> Result<Pass, Failure> {
+        let worked = match self.work(stop).await {
+            Ok(()) => self.acknowledge_all().await,
+            Err(failure) => Err(failure),
+        };
+        let left = self.lanes.values().flat_map(|lane| &lane.items).filter(|item| !item.steps.is_empty()).count();
+        self.pass.left = u64::try_from(left).unwrap_or(u64::MAX);
+        if let Some(leases) = &mut self.leases
+            && let Err(failure) = leases.leave().await
+        {
+            observe::failed(&self.parts.name, "the lanes are not given back, and wait for their lease", &failure);
+        }
+        worked.map(|()| self.pass)
+    }
+
+    async fn work(&mut self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            self.begin();
+            if self.is_over() {
+                return Ok(());
+            }
+            match poll_fn(|context| self.poll(context, stop.as_mut())).await {
+                Event::Stop => self.is_stopping = true,
+                Event::Kept(keeping) => self.kept(keeping)?,
+                Event::Sent(sent) => self.sent(sent)?,
+                Event::Acknowledged(acknowledged) => self.acknowledged(acknowledged)?,
+                Event::Rested(which) => {
+                    if let Some(lane) = self.lane(which) {
+                        lane.wake();
+                    }
+                }
+                Event::Page(page) => self.page(page)?,
+                Event::KeepDue => self.is_keep_due = true,
+                Event::Tick => self.tick(),
+            }
+        }
+    }
+
+    /// Begins whatever can begin.
+    fn begin(&mut self) {
+        if let Some(sleep) = &self.sleep
+            && self.tick_timer.is_none()
+        {
+            self.tick_timer = Some(sleep.sleep(TICK));
+        }
+        self.begin_keeping();
+        self.begin_reading();
+        while self.begin_sending() {}
+    }
+
+    fn begin_keeping(&mut self) {
+        if self.is_stopping || self.leases.is_none() {
+            return;
+        }
+        let left = |lane: &&Lane| lane.is_leaving && !lane.is_in_flight && lane.consumer.is_some();
+        let left: Vec<u32> = self.lanes.values().filter(left).map(|lane| lane.held.number).collect();
+        if !self.is_keep_due && left.is_empty() {
+            return;
+        }
+        let Some(leases) = self.leases.take() else { return };
+        let mut leaving = Vec::new();
+        for number in left {
+            if let Some(mut lane) = self.lanes.remove(&number)
+                && let Some(consumer) = lane.consumer.take()
+            {
+                leaving.push(Acknowledgement { which: lane.which(), consumer, up_to: lane.done_up_to() });
+            }
+        }
+        let known = self.lanes.values().map(|lane| (lane.held.number, lane.held.token)).collect::<BTreeSet<_>>();
+        self.is_keep_due = false;
+        self.keep_timer = None;
+        let has_guard = self.guard.is_some();
+        self.keeping = Some(keep(Arc::clone(&self.parts), leases, leaving, known, has_guard).boxed());
+    }
+
+    fn begin_reading(&mut self) {
+        let (events, bytes) = self.pending();
+        let is_full = events >= self.parts.buffer_max || bytes >= self.parts.buffer_bytes_max;
+        let Some(reader) = &self.reader else { return };
+        let has_read_all = self.sleep.is_none() && reader.is_at_end;
+        if self.reading.is_some() || self.is_stopping || is_full || has_read_all {
+            return;
+        }
+        let (parts, after, limit, is_at_end) = (Arc::clone(&self.parts), reader.after, self.page_max, reader.is_at_end);
+        let pause = self.sleep.as_ref().filter(|_| self.misread > 0).map(|sleep| sleep.sleep(backoff(self.misread)));
+        let read = async move {
+            if let Some(pause) = pause {
+                pause.await;
+            }
+            if is_at_end {
+                parts.store().watch(after).await?;
+            }
+            parts.store().read(after, limit).await
+        };
+        self.reading = Some(read.boxed());
+    }
+
+    fn begin_sending(&mut self) -> bool {
+        if self.is_stopping {
+            return false;
+        }
+        let mut batch = Batch::default();
+        for lane in self.lanes.values_mut() {
+            lane.take(self.batch_max, &mut batch);
+        }
+        let has_any = batch.len() > 0;
+        if has_any {
+            self.sending.push(send(Arc::clone(&self.parts), batch).boxed());
+        }
+        has_any
+    }
+
+    /// Whether nothing is left that this process waits for.
+    fn is_over(&self) -> bool {
+        let is_busy = !self.sending.is_empty() || self.acknowledging.is_some() || self.keeping.is_some();
+        let may_go_on = self.sleep.is_some() && !self.is_stopping;
+        !is_busy && !may_go_on && (self.is_stopping || self.reading.is_none())
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>, stop: Pin<&mut impl Future<Output = ()>>) -> Poll<Event> {
+        if !self.is_stopping && stop.poll(context).is_ready() {
+            return Poll::Ready(Event::Stop);
+        }
+        if let Some(keeping) = ready(&mut self.keeping, context) {
+            return Poll::Ready(Event::Kept(keeping));
+        }
+        if let Poll::Ready(Some(sent)) = self.sending.poll_next_unpin(context) {
+            return Poll::Ready(Event::Sent(sent));
+        }
+        if let Some(acknowledged) = ready(&mut self.acknowledging, context) {
+            return Poll::Ready(Event::Acknowledged(acknowledged));
+        }
+        if let Poll::Ready(Some(which)) = self.resting.poll_next_unpin(context) {
+            return Poll::Ready(Event::Rested(which));
+        }
+        if let Some(page) = ready(&mut self.reading, context) {
+            return Poll::Ready(Event::Page(page));
+        }
+        if ready(&mut self.keep_timer, context).is_some() {
+            return Poll::Ready(Event::KeepDue);
+        }
+        if ready(&mut self.tick_timer, context).is_some() {
+            return Poll::Ready(Event::Tick);
+        }
+        Poll::Pending
+    }
+
+    fn lane(&mut self, which: Which) -> Option<&mut Lane> {
+        self.lanes.get_mut(&which.lane).filter(|lane| lane.life == which.life)
+    }
+
+    /// Events that are read and not done, and the bytes of their messages.
+    fn pending(&self) -> (usize, usize) {
+        let add = |(events, bytes): (usize, usize), lane: &Lane| {
+            (events.saturating_add(lane.items.len()), bytes.saturating_add(lane.bytes))
+        };
+        self.lanes.values().fold((0, 0), add)
+    }
+
+    fn page(&mut self, page: Result<LogPage, txn_store::Error>) -> Result<(), Failure> {
+        match page {
+            Ok(page) => {
+                self.misread = 0;
+                if let Some(reader) = &mut self.reader {
+                    reader.feed(&self.parts, page, self.page_max, &mut self.lanes);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Invalid && self.page_max > 1 => {
+                self.page_max = self.page_max.div_euclid(2);
+            }
+            Err(error) if error.is_retryable() && self.sleep.is_some() => {
+                self.misread = self.misread.saturating_add(1);
+                observe::failed(&self.parts.name, "the log cannot be read", &error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, sent: Sent) -> Result<(), Failure> {
+        let Sent { published, duplicates, rescheduled, parked, .. } = sent;
+        self.pass.published = self.pass.published.saturating_add(published);
+        self.pass.duplicates = self.pass.duplicates.saturating_add(duplicates);
+        self.pass.rescheduled = self.pass.rescheduled.saturating_add(rescheduled);
+        self.pass.parked = self.pass.parked.saturating_add(parked);
+        if let Some(failure) = sent.failure {
+            return Err(failure);
+        }
+        if let Some(found) = sent.too_many {
+            self.batch_max = self.batch_max.min(found.div_euclid(2)).max(1);
+        } else if sent.was_alone {
+            self.batch_max = self.parts.batch_max;
+        }
+        for (which, version, executed) in sent.marked {
+            if let Some(lane) = self.lane(which) {
+                lane.marked(version, executed);
+            }
+        }
+        let mut full: BTreeMap<Which, Topic> = BTreeMap::new();
+        for (ticket, fate) in sent.fates {
+            if let Fate::Full(topic) = &fate {
+                full.entry(ticket.lane).or_insert_with(|| topic.clone());
+            }
+            if let Some(lane) = self.lane(ticket.lane) {
+                lane.settle(ticket.place, fate);
+            }
+        }
+        let was_too_many = sent.too_many.is_some();
+        for which in sent.lanes {
+            let sleep = self.sleep.clone();
+            let Some(lane) = self.lane(which) else { continue };
+            if !lane.landed() {
+                continue;
+            }
+            let tries = lane.failures;
+            match sleep {
+                _ if was_too_many => lane.wake(),
+                None if tries < TRIES_AT_ONCE => lane.wake(),
+                None => {}
+                Some(sleep) => {
+                    let rest = rest(Arc::clone(&self.parts), sleep, full.remove(&which), tries);
+                    self.resting.push(rest.map(move |()| which).boxed());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        self.ticks = self.ticks.saturating_add(1);
+        self.begin_acknowledging(false);
+    }
+
+    /// Moves the cursors that are worth it, or all of them.
+    fn begin_acknowledging(&mut self, all: bool) {
+        if self.acknowledging.is_some() {
+            return;
+        }
+        let is_slow_tick = self.ticks.checked_rem(IDLE_TICKS) == Some(0);
+        let mut list = Vec::new();
+        for lane in self.lanes.values_mut() {
+            let (up_to, at) = (lane.done_up_to(), lane.acknowledged);
+            let ahead = up_to.0.saturating_sub(at.0);
+            let is_worth_it = lane.done > 0 || ahead >= IDLE_POSITIONS || is_slow_tick || all;
+            if ahead > 0
+                && is_worth_it
+                && let Some(consumer) = lane.consumer.take()
+            {
+                list.push(Acknowledgement { which: lane.which(), consumer, up_to });
+            }
+        }
+        let is_guard_due = all || self.ticks.checked_rem(10) == Some(0);
+        let guard = if is_guard_due { self.guard.take() } else { None };
+        let wants_time = self.pending().0 > 0;
+        if !list.is_empty() || guard.is_some() || wants_time {
+            self.acknowledging = Some(acknowledge(Arc::clone(&self.parts), list, guard, wants_time).boxed());
+        } else {
+            self.observe(None);
+        }
+    }
+
+    fn acknowledged(&mut self, acknowledged: Acknowledged) -> Result<(), Failure> {
+        for (Acknowledgement { which, consumer, up_to }, result) in acknowledged.lanes {
+            let number = which.lane;
+            let Some(lane) = self.lane(which) else { continue };
+            match result {
+                Ok(()) => {
+                    lane.consumer = Some(consumer);
+                    lane.acknowledged(up_to);
+                }
+                // Another has opened it. If the lane is still this one's, the next look at the leases opens it again.
+                Err(error) if error.kind() == ErrorKind::Locked => {
+                    self.lanes.remove(&number);
+                    self.is_keep_due = self.sleep.is_some();
+                }
+                Err(error) if error.is_retryable() => {
+                    lane.consumer = Some(consumer);
+                    observe::failed(&self.parts.name, "a cursor cannot be moved", &error);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.guard = acknowledged.guard.or_else(|| self.guard.take());
+        if self.lanes.is_empty() {
+            (self.reader, self.reading) = (None, None);
+        }
+        self.observe(acknowledged.now);
+        Ok(())
+    }
+
+    fn observe(&self, now: Option<txn_change::Timestamp>) {
+        let unread = self.reader.as_ref().map_or(0, |reader| reader.head.0.saturating_sub(reader.after.0));
+        let oldest = self.lanes.values().filter_map(|lane| lane.items.front()).map(|item| item.from.recorded_at).min();
+        let events = u64::try_from(self.pending().0).unwrap_or(u64::MAX).saturating_add(unread);
+        let oldest_age = oldest.zip(now).map(|(oldest, now)| age(oldest, now));
+        observe::lag(&self.parts.name, &Lag { events, oldest_age });
+        observe::lanes(&self.parts.name, self.lanes.len());
+    }
+
+    fn kept(&mut self, keeping: Keeping) -> Result<(), Failure> {
+        let Keeping { leases, begun_at, result } = keeping;
+        let lease = leases.lease();
+        self.leases = Some(leases);
+        let mut next_in = lease.checked_div(6).unwrap_or_default();
+        match result {
+            Ok(kept) => {
+                self.kept_at = begun_at;
+                next_in = kept.next_in;
+                let is_held = |lane: &Lane| kept.held.contains(&lane.held);
+                self.lanes.retain(|_, lane| is_held(lane));
+                for number in kept.surplus {
+                    if let Some(lane) = self.lanes.get_mut(&number) {
+                        lane.is_leaving = true;
+                    }
+                }
+                if kept.held.iter().all(|held| held.number != 0) {
+                    self.guard = None;
+                }
+                self.guard = kept.guard.or_else(|| self.guard.take());
+                let mut from: Option<Position> = None;
+                for (held, consumer, mark) in kept.opened {
+                    self.lives = self.lives.saturating_add(1);
+                    let lane = Lane::new(held, self.lives, consumer, mark);
+                    from = Some(from.map_or(lane.acknowledged, |from| from.min(lane.acknowledged)));
+                    self.lanes.insert(lane.held.number, lane);
+                }
+                if let Some(from) = from
+                    && self.reader.as_ref().is_none_or(|reader| from < reader.after)
+                {
+                    (self.reader, self.reading) = (Some(Reader::new(from)), None);
+                }
+            }
+            Err(failure) if failure.is_retryable() && self.sleep.is_some() => {
+                observe::failed(&self.parts.name, "the leases cannot be renewed", &failure);
+                if self.kept_at.elapsed() >= lease.saturating_sub(lease.checked_div(4).unwrap_or_default()) {
+                    // Somebody else may have them by now.
+                    self.lanes.clear();
+                }
+                next_in = next_in.min(BACKOFF_MAX);
+            }
+            Err(failure) => return Err(failure),
+        }
+        if self.lanes.is_empty() {
+            (self.reader, self.reading) = (None, None);
+        }
+        self.keep_timer = self.sleep.as_ref().map(|sleep| sleep.sleep(next_in));
+        Ok(())
+    }
+
+    /// Moves all cursors to where everything is done.
+    async fn acknowledge_all(&mut self) -> Result<(), Failure> {
+        self.begin_acknowledging(true);
+        let Some(acknowledging) = self.acknowledging.take() else { return Ok(()) };
+        let mut acknowledged = acknowledging.await;
+        if self.sleep.is_none()
+            && let Some(failed) = acknowledged.lanes.iter().position(|(_, result)| result.is_err())
+        {
+            let (_, result) = acknowledged.lanes.swap_remove(failed);
+            return result.map_err(Failure::from);
+        }
+        self.acknowledged(acknowledged)
+    }
+}
+
+fn ready<T>(future: &mut Option<BoxFuture<'static, T>>, context: &mut Context<'_>) -> Option<T> {
+    let Poll::Ready(output) = future.as_mut()?.poll_unpin(context) else { return None };
+    *future = None;
+    Some(output)
+}
