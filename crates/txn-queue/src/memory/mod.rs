@@ -50,6 +50,18 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// What this backend can do.
+    pub const CAPABILITIES: Capabilities = Capabilities {
+        durable: false,
+        delay_max: Some(Duration::MAX),
+        cancel: true,
+        priority: true,
+        key_order: true,
+        dedupe_max: Some(Duration::MAX),
+        replay: true,
+        host_transactions: false,
+    };
+
     /// A queue with the system's clock and the default limits.
     #[must_use]
     pub fn new() -> Self {
@@ -86,16 +98,7 @@ impl fmt::Debug for Memory {
 #[async_trait]
 impl Queue for Memory {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            durable: false,
-            delay_max: Some(Duration::MAX),
-            cancel: true,
-            priority: true,
-            key_order: true,
-            dedupe_max: Some(Duration::MAX),
-            replay: true,
-            host_transactions: false,
-        }
+        Self::CAPABILITIES
     }
 
     async fn publish(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {

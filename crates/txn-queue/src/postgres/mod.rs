@@ -157,6 +157,18 @@ impl Shared {
 }
 
 impl Postgres {
+    /// What this backend can do.
+    pub const CAPABILITIES: Capabilities = Capabilities {
+        durable: true,
+        delay_max: Some(Duration::MAX),
+        cancel: true,
+        priority: true,
+        key_order: true,
+        dedupe_max: Some(Duration::MAX),
+        replay: true,
+        host_transactions: true,
+    };
+
     /// Opens the queue in the schema `txn_queue` with the default options. See [`Options::open`].
     ///
     /// # Errors
@@ -276,16 +288,7 @@ impl fmt::Debug for Postgres {
 #[async_trait]
 impl Queue for Postgres {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            durable: true,
-            delay_max: Some(Duration::MAX),
-            cancel: true,
-            priority: true,
-            key_order: true,
-            dedupe_max: Some(Duration::MAX),
-            replay: true,
-            host_transactions: true,
-        }
+        Self::CAPABILITIES
     }
 
     async fn publish(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {

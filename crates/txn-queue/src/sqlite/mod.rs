@@ -68,6 +68,18 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
+    /// What this backend can do.
+    pub const CAPABILITIES: Capabilities = Capabilities {
+        durable: true,
+        delay_max: Some(Duration::MAX),
+        cancel: true,
+        priority: true,
+        key_order: true,
+        dedupe_max: Some(Duration::MAX),
+        replay: true,
+        host_transactions: false,
+    };
+
     /// Opens the queue at `path` with the system's clock and the default limits.
     ///
     /// # Errors
@@ -151,16 +163,7 @@ impl fmt::Debug for Sqlite {
 #[async_trait]
 impl Queue for Sqlite {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            durable: true,
-            delay_max: Some(Duration::MAX),
-            cancel: true,
-            priority: true,
-            key_order: true,
-            dedupe_max: Some(Duration::MAX),
-            replay: true,
-            host_transactions: false,
-        }
+        Self::CAPABILITIES
     }
 
     async fn publish(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {

@@ -20,5 +20,7 @@ mod reopened;
 mod routes;
 #[cfg(feature = "servers")]
 mod server;
+#[cfg(feature = "postgres")]
+mod table;
 #[cfg(feature = "worker")]
 mod worker;
