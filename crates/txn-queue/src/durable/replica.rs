@@ -1,6 +1,9 @@
 //! A topic as its steps have left it.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use serde::{Deserialize, Serialize};
 use txn_change::Timestamp;
@@ -37,6 +40,15 @@ pub(crate) struct Replica {
     pub(crate) saved_first: u64,
     /// Messages before this one have been deleted.
     tidied: u64,
+    /// Tells this reading of the topic from all others in this process; never 0.
+    pub(crate) reading: u64,
+}
+
+/// Readings of topics in this process.
+static READINGS: AtomicU64 = AtomicU64::new(0);
+
+fn reading() -> u64 {
+    READINGS.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
 }
 
 /// A topic as it was after a step, without what its messages tell.
@@ -64,7 +76,17 @@ impl Replica {
     /// A topic that no step was done to. The first says what it is.
     pub(crate) fn empty(id: i64, name: &Topic) -> Self {
         let topic = Decided::new(TopicSpec::new(name.clone()));
-        Self { id, topic, number: 0, nonce: 0, at: Timestamp::MIN, saved: 0, saved_first: 0, tidied: 0 }
+        Self {
+            id,
+            topic,
+            number: 0,
+            nonce: 0,
+            at: Timestamp::MIN,
+            saved: 0,
+            saved_first: 0,
+            tidied: 0,
+            reading: reading(),
+        }
     }
 
     /// Whether messages are stored that nobody will ask for any more.
@@ -97,7 +119,7 @@ impl Replica {
             altered: altered
                 .map(|(position, stored)| (position, (!stored.is_removed).then(|| stored.due.as_nanos())))
                 .collect(),
-            groups: groups.values().map(|group| group.save(log)).collect(),
+            groups: groups.values().map(|group| group.save(log, self.at)).collect(),
         }
     }
 
@@ -124,7 +146,8 @@ impl Replica {
             let group = GroupState::restore(group, &topic.log, at);
             topic.groups.insert(group.group().name().clone(), group);
         }
-        Ok(Self { id, topic, number, nonce: saved.nonce, at, saved: number, saved_first: saved.first, tidied: 0 })
+        let (nonce, saved_first) = (saved.nonce, saved.first);
+        Ok(Self { id, topic, number, nonce, at, saved: number, saved_first, tidied: 0, reading: reading() })
     }
 
     /// Takes a step in that another has done. The messages that it added come in `added`, in order.
@@ -193,7 +216,7 @@ impl Replica {
                 }
             }
             Op::Moved { position, due } => {
-                self.topic.move_to(position, due.map(Timestamp::from_nanos), &mut woken);
+                self.topic.move_to(position, due.map(Timestamp::from_nanos), at, &mut woken);
             }
             Op::Paused(name) => self.group(&name)?.0.set_paused(true),
             Op::Resumed(name) => {

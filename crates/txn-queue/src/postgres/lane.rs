@@ -111,7 +111,7 @@ impl Lane {
                 if is_declared {
                     shared.state().declared = Arc::new(known);
                 }
-                replicas.values().for_each(|replica| shared.waiting.tell(replica, false));
+                replicas.values().for_each(|replica| shared.waiting.tell(replica));
                 jobs::answer(jobs, outcomes, &shared.waiting);
                 shared.tell_others(written);
                 self.tidy(&mut replicas).await;
@@ -191,7 +191,7 @@ impl Lane {
         for topic in topics {
             let known = replicas.remove(topic);
             let replica = medium::read(&mut medium, known, declared.id(topic)?, topic).await?;
-            shared.waiting.tell(&replica, false);
+            shared.waiting.tell(&replica);
             replicas.insert(topic.clone(), replica);
         }
         let now = shared.now(looked.now);

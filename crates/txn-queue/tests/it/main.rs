@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
     reason = "tests may stop at once"
 )]
@@ -11,6 +12,7 @@
 mod alternating;
 mod cloudevents;
 mod conformance;
+mod histories;
 mod reopened;
 mod routes;
 #[cfg(feature = "servers")]
