@@ -12,7 +12,11 @@
 mod alternating;
 mod cloudevents;
 mod conformance;
+mod crowd;
 mod histories;
+mod kill;
+#[cfg(feature = "servers")]
+mod own;
 mod reopened;
 mod routes;
 #[cfg(feature = "servers")]
