@@ -143,6 +143,7 @@ fn a_killed_process_leaves_what_it_was_told_and_its_messages_go_to_the_next() {
         let unsaid = usize::try_from(round + 1 + held_by_others).unwrap();
         if round % 2 == 1 {
             assert_eq!(held_by_others, 0);
+            assert!(missing.iter().all(|missing| leased.iter().any(|(id, _)| *id == missing.as_str())), "{missing:?}");
             assert!(missing.len() <= unsaid, "accepted, and nowhere: {missing:?}");
         }
         seen_again += found.len();
