@@ -15,9 +15,9 @@ use std::{
 
 use txn_change::Timestamp;
 use txn_queue::{
-    Action, Address, DedupeId, Error, Group, GroupName, GroupSpec, Key, Lease, Message, MessageId, MessageType,
-    Publish, Published, QueueAdmin, Receive, Settle, Settled, Source, Topic, TopicSpec, Topology, WorkerId,
-    conformance::block_on, sqlite::Sqlite,
+    Action, Address, Clock as _, DedupeId, Error, Group, GroupName, GroupSpec, Key, Lease, Message, MessageId,
+    MessageType, Publish, Published, QueueAdmin, Receive, Settle, Settled, Source, SystemClock, Topic, TopicSpec,
+    Topology, WorkerId, conformance::block_on, sqlite::Sqlite,
 };
 
 const PUBLISHERS: usize = 3;
@@ -86,7 +86,9 @@ impl Crowd {
         let reader = Group::new(spec.dead_letter_topic(), GroupName::new("people").unwrap());
         let topology = Topology::default().topic(TopicSpec::new(topic)).group(spec).group(GroupSpec::new(reader));
         // The first group makes the topic that the second reads.
-        block_on(handles[0].declare(topology)).unwrap();
+        while let Err(error) = block_on(handles[0].declare(topology.clone())) {
+            assert!(is_passing(&error), "{error}");
+        }
         Self {
             handles: RwLock::new(handles),
             told: Mutex::default(),
@@ -220,14 +222,19 @@ impl Crowd {
                     0 => continue,
                     1 => Action::Retry { after: Duration::from_millis(3), reason: "it failed".into() },
                     2 => Action::Dead { reason: "it never will".into() },
+                    3 => {
+                        // Others have it by now.
+                        thread::sleep(LEASE + LEASE);
+                        Action::Ack
+                    }
                     _ => Action::Ack,
                 };
-                self.settle(&mut random, &id, &delivery.lease, &action);
+                self.settle(&mut random, &id, &delivery.lease, &action, until);
             }
         }
     }
 
-    fn settle(&self, random: &mut Random, id: &str, lease: &Lease, action: &Action) {
+    fn settle(&self, random: &mut Random, id: &str, lease: &Lease, action: &Action, until: Timestamp) {
         let batch = vec![Settle { lease: lease.clone(), action: action.clone() }];
         let mut is_unknown = false;
         let begun = Instant::now();
@@ -239,10 +246,12 @@ impl Crowd {
                 is_unknown = true;
                 continue;
             }
+            let is_late = SystemClock.now() >= until;
             let settled = block_on(handle.settle(batch.clone())).map(|told| told[0]);
             let mut told = self.told.lock().unwrap();
             match settled {
                 Ok(Settled::Applied) => {
+                    assert!(!is_late, "{id} was settled when the lease had ended");
                     told.ended.insert(lease.token);
                     if *action == Action::Ack {
                         told.acked.push(id.to_owned());
@@ -340,7 +349,10 @@ fn letters(queue: &Arc<dyn QueueAdmin>, group: &Group) -> Vec<String> {
                 let settle =
                     |delivery: &txn_queue::Delivery| Settle { lease: delivery.lease.clone(), action: Action::Ack };
                 all.extend(received.deliveries.iter().map(|delivery| delivery.message.id.to_string()));
-                block_on(queue.settle(received.deliveries.iter().map(settle).collect())).unwrap();
+                let batch: Vec<Settle> = received.deliveries.iter().map(settle).collect();
+                while let Err(error) = block_on(queue.settle(batch.clone())) {
+                    assert!(is_passing(&error), "{error}");
+                }
             }
             Err(_) => thread::sleep(Duration::from_millis(5)),
         }
@@ -362,7 +374,7 @@ mod on_a_server {
     use txn_queue::postgres::{Postgres, sqlx};
 
     use super::*;
-    use crate::{own::Own, server};
+    use crate::{own::Own, proxy::Proxy, server};
 
     /// A database of the test's own, so that it knows its sessions.
     fn database(runtime: &Runtime) -> (String, PgConnection) {
@@ -448,5 +460,25 @@ mod on_a_server {
         println!("{} calls failed or had no answer", crowd.hits());
         // Each caller rests 5 milliseconds after a failure, and a handle 50: none asks without end.
         assert!((1..4_000).contains(&crowd.hits()), "{} calls failed", crowd.hits());
+    }
+
+    /// Case Q10.
+    #[test]
+    fn what_a_crowd_is_told_when_answers_to_commits_are_lost_is_true() {
+        let runtime = Runtime::new().unwrap();
+        let (url, _) = database(&runtime);
+        let (account, rest) = url.rsplit_once('@').unwrap();
+        let (server, name) = rest.split_once('/').unwrap();
+        let proxy = Proxy::start(server.parse().unwrap(), 9);
+        let through = format!("{account}@127.0.0.1:{}/{name}", proxy.port);
+        // The schema is made by one that loses nothing.
+        drop(open(&runtime, &url));
+        let open = || loop {
+            if let Ok(queue) = runtime.block_on(Postgres::options(&through).unwrap().lanes(2).open()) {
+                return Arc::new(queue) as Arc<dyn QueueAdmin>;
+            }
+        };
+        Crowd::new((0..3).map(|_| open()).collect()).run(|_| ());
+        assert!(proxy.lost() > 20, "{} answers were lost", proxy.lost());
     }
 }

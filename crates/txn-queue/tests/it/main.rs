@@ -17,6 +17,8 @@ mod histories;
 mod kill;
 #[cfg(feature = "servers")]
 mod own;
+#[cfg(feature = "servers")]
+mod proxy;
 mod reopened;
 mod routes;
 #[cfg(feature = "servers")]
