@@ -6,12 +6,12 @@ use txn_suite::{Checked, equal, holds, some};
 
 use super::{
     Harness, Scenario, named,
-    subject::{LEASE, MS, START, Subject, ids, ms},
+    subject::{LEASE, MS, START, Subject, ids, ms, retry},
 };
 use crate::{
     admin::{Redrive, Redriven, Which},
     name::Topic,
-    queue::{Action, Position},
+    queue::{Action, Delivery, Position, Settle, Settled},
     topology::{Cause, GroupSpec, Rate, TopicSpec, Topology},
 };
 
@@ -23,6 +23,9 @@ pub(super) const ALL: &[Scenario] = named![
     dead_letters_can_be_chosen_and_are_sent_back_to_their_group_alone,
     dead_letters_are_sent_back_once_and_at_a_rate,
     a_message_that_dies_again_keeps_its_history,
+    a_message_that_dies_is_settled_once_in_a_batch,
+    a_letter_that_is_sent_back_holds_nobody_up,
+    letters_that_are_sent_back_make_room,
 ];
 
 /// The subject's group gives up after so many deliveries.
@@ -182,4 +185,68 @@ async fn a_message_that_dies_again_keeps_its_history(harness: &Harness) -> Check
     equal("the reasons", &death.reasons, &vec!["first".into(), "second".into(), "third".into()])?;
     equal("how often it was sent back", &death.redriven, &2)?;
     holds("it has a place of its own", death.position > Position(0))
+}
+
+/// Case Q5.
+async fn a_message_that_dies_is_settled_once_in_a_batch(harness: &Harness) -> Checked {
+    let subject = giving_up(harness, 1).await?;
+    subject.send(&["1", "2"]).await?;
+    let deliveries = subject.receive(2).await?;
+    let settle = |delivery: &Delivery, action: Action| Settle { lease: delivery.lease.clone(), action };
+    let dead = || Action::Dead { reason: "no".into() };
+    let [first, second] = &deliveries[..] else { return holds("two messages are ready", false) };
+    let batch = vec![
+        settle(first, dead()),
+        settle(first, dead()),
+        settle(first, Action::Ack),
+        settle(second, retry(MS)),
+        settle(second, Action::Ack),
+    ];
+    let settled = subject.queue.settle(batch).await?;
+    let applied: Vec<bool> = settled.iter().map(|settled| *settled == Settled::Applied).collect();
+    equal("what was applied", &applied, &vec![true, false, false, true, false])?;
+    let stats = subject.stats().await?;
+    equal("what is left, done, dead and held", &(stats.depth, stats.acked, stats.dead, stats.leased), &(0, 0, 2, 0))?;
+    equal("the letters", &graveyard(&subject).await?.receive(10).await?.len(), &2)
+}
+
+async fn a_letter_that_is_sent_back_holds_nobody_up(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?.plain().await?;
+    let reader = graveyard(&subject).await?;
+    let bury = async |id: &str| {
+        subject.send_keyed(&[id]).await?;
+        subject.apply(&subject.one().await?, Action::Dead { reason: "no".into() }).await
+    };
+    // One is held, one waits for its retry, one is ready: each before another of its key.
+    for id in ["held/1", "late/1", "ready/1"] {
+        bury(id).await?;
+    }
+    let letters = reader.receive(2).await?;
+    let [held, late] = &letters[..] else { return holds("two letters are ready", false) };
+    reader.apply(late, retry(LEASE)).await?;
+    equal("what was sent back", &subject.queue.redrive(everything(&subject)).await?.moved, &3)?;
+    equal("the letter that was held", &reader.settle(held, Action::Ack).await?, &Settled::Gone)?;
+    let asked = reader.ask("worker-1", 10, LEASE).await?;
+    equal("what is ready, and will be", &(asked.deliveries.len(), asked.next_in), &(0, None))?;
+    equal("what is left", &reader.stats().await?.depth, &0)?;
+    let again = subject.ready("when they are back", &["held/1", "late/1", "ready/1"]).await?;
+    subject.settle_all(&again, &Action::Ack).await?;
+    for id in ["held/2", "late/2", "ready/2"] {
+        bury(id).await?;
+    }
+    reader.ready("of the same keys", &["held/2", "late/2", "ready/2"]).await.map(drop)
+}
+
+async fn letters_that_are_sent_back_make_room(harness: &Harness) -> Checked {
+    let subject = giving_up(harness, 1).await?;
+    let letters = TopicSpec { messages_max: 1, ..TopicSpec::new(subject.spec().dead_letter_topic()) };
+    subject.queue.declare(Topology::default().topic(letters)).await?;
+    subject.send(&["1"]).await?;
+    for _ in 0..3 {
+        let delivery = subject.one().await?;
+        subject.apply(&delivery, Action::Dead { reason: "no".into() }).await?;
+        let redriven = subject.queue.redrive(everything(&subject)).await?;
+        equal("what was sent back", &redriven, &Redriven { moved: 1, has_more: false })?;
+    }
+    Ok(())
 }

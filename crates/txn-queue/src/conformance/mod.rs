@@ -31,6 +31,7 @@ mod subject;
 mod dead;
 mod dedupe;
 mod delay;
+mod durable;
 mod fair;
 mod groups;
 mod leases;
@@ -98,8 +99,12 @@ impl Harness {
 
     /// A fresh queue with other limits.
     async fn limited(&self, limits: QueueLimits) -> Checked<Subject> {
-        let place = format!("place-{}", self.places.fetch_add(1, Ordering::SeqCst));
-        Subject::open(&*self.backend, &place, limits).await
+        Subject::open(&*self.backend, &self.place(), limits).await
+    }
+
+    /// A place that was never named before.
+    fn place(&self) -> String {
+        format!("place-{}", self.places.fetch_add(1, Ordering::SeqCst))
     }
 
     /// How the suite's threads run futures.
@@ -150,7 +155,7 @@ use named;
 /// All scenarios, in the order of the contract.
 #[must_use]
 pub fn scenarios() -> Vec<Scenario> {
-    let all: [&[Scenario]; 11] = [
+    let all: [&[Scenario]; 12] = [
         leases::ALL,
         dead::ALL,
         order::ALL,
@@ -162,6 +167,7 @@ pub fn scenarios() -> Vec<Scenario> {
         room::ALL,
         limits::ALL,
         wait::ALL,
+        durable::ALL,
     ];
     all.concat()
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     queue::Action,
-    topology::{BehindRetry, GroupSpec, Order},
+    topology::{BehindRetry, GroupSpec, Order, Topology},
 };
 
 pub(super) const ALL: &[Scenario] = named![
@@ -21,6 +21,7 @@ pub(super) const ALL: &[Scenario] = named![
     a_message_that_is_not_due_does_not_hold_up_its_key,
     a_key_has_so_many_at_a_time_and_no_more,
     without_order_a_key_means_nothing,
+    a_group_that_is_given_another_order_goes_on,
 ];
 
 async fn ordered(harness: &Harness, at_once: u32, behind_retry: BehindRetry) -> Checked<Subject> {
@@ -121,4 +122,24 @@ async fn without_order_a_key_means_nothing(harness: &Harness) -> Checked {
     subject.send_keyed(&["a/1", "a/2"]).await?;
     let both = subject.ready("at once", &["a/1", "a/2"]).await?;
     holds("both are held", both.len() == 2)
+}
+
+async fn a_group_that_is_given_another_order_goes_on(harness: &Harness) -> Checked {
+    let subject = ordered(harness, 1, BehindRetry::Park).await?;
+    let declare = async |order| {
+        let spec = GroupSpec { order, ..subject.spec() };
+        subject.queue.declare(Topology::default().group(spec)).await
+    };
+    let at_once = |number| Order::PerKey { at_once: number, behind_retry: BehindRetry::Park };
+    subject.send_keyed(&["a/1", "a/2", "a/3", "a/4"]).await?;
+    let first = subject.ready("one at a time", &["a/1"]).await?;
+    declare(at_once(NonZeroU32::MIN.saturating_add(1))).await?;
+    let second = subject.ready("two at a time", &["a/2"]).await?;
+    declare(at_once(NonZeroU32::MIN)).await?;
+    subject.settle_all(&first, &Action::Ack).await?;
+    subject.nothing("while one is held, and one at a time").await?;
+    declare(Order::None).await?;
+    subject.ready("without order", &["a/3", "a/4"]).await?;
+    subject.settle_all(&second, &Action::Ack).await?;
+    equal("what is left", &subject.stats().await?.depth, &2)
 }

@@ -62,8 +62,8 @@ impl<M: Medium> Turn<'_, M> {
         let id = dead.id;
         let kept = dead.topic.log.iter().filter(|(_, stored)| !stored.is_removed);
         let positions: Vec<u64> = kept.map(|(position, _)| position).collect();
-        let mut moved = 0usize;
-        for page in positions.chunks(PAGE) {
+        let mut redriven = Redriven { moved: 0, has_more: false };
+        'letters: for page in positions.chunks(PAGE) {
             let mut rows = self.fetch(&letters, id, page).await?;
             rows.sort_unstable_by_key(|row| row.position);
             for row in rows {
@@ -71,14 +71,17 @@ impl<M: Medium> Turn<'_, M> {
                 if !redrive.which.chooses(&death, &row.message()?) {
                     continue;
                 }
-                if moved >= max {
-                    return Ok(Redriven { moved, has_more: true });
+                if redriven.moved >= max {
+                    redriven.has_more = true;
+                    break 'letters;
                 }
-                self.send_back(redrive, &letters, row, moved)?;
-                moved = moved.saturating_add(1);
+                self.send_back(redrive, &letters, row, redriven.moved)?;
+                redriven.moved = redriven.moved.saturating_add(1);
             }
         }
-        Ok(Redriven { moved, has_more: false })
+        // The letters' places are free again, also where nobody reads them.
+        self.release(&letters)?;
+        Ok(redriven)
     }
 
     fn send_back(&mut self, redrive: &Redrive, letters: &Topic, row: Row, nth: usize) -> Result<(), Stop> {
@@ -86,7 +89,7 @@ impl<M: Medium> Turn<'_, M> {
         let wait = |rate: crate::topology::Rate| rate.time_of(u64::try_from(nth).unwrap_or(u64::MAX));
         let due = redrive.rate.map_or(now, |rate| now.after(wait(rate)).unwrap_or(Timestamp::MAX));
         if let Some(dead) = self.topics.get_mut(letters) {
-            dead.topic.move_to(row.position, None, &mut Vec::new());
+            dead.topic.move_to(row.position, None, now, &mut Vec::new());
         }
         self.did(letters, Op::Moved { position: row.position, due: None });
         let again = letter(&row, now, due, Some(redrive.group.name().clone()));

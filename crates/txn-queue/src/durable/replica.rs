@@ -1,6 +1,9 @@
 //! A topic as its steps have left it.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use serde::{Deserialize, Serialize};
 use txn_change::Timestamp;
@@ -39,6 +42,8 @@ pub(crate) struct Replica {
     tidied: u64,
     /// What hosts' transactions brought with lower tickets has been taken in.
     pub(crate) hosted: Hosted,
+    /// Tells this reading of the topic from all others in this process; never 0.
+    pub(crate) reading: u64,
 }
 
 /// How far hosts' transactions have been taken in. Tickets are drawn in order, and are seen in any.
@@ -76,6 +81,13 @@ impl Hosted {
     }
 }
 
+/// Readings of topics in this process.
+static READINGS: AtomicU64 = AtomicU64::new(0);
+
+fn reading() -> u64 {
+    READINGS.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+}
+
 /// A topic as it was after a step, without what its messages tell.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Saved {
@@ -111,6 +123,7 @@ impl Replica {
             saved_first: 0,
             tidied: 0,
             hosted: Hosted::default(),
+            reading: reading(),
         }
     }
 
@@ -144,7 +157,7 @@ impl Replica {
             altered: altered
                 .map(|(position, stored)| (position, (!stored.is_removed).then(|| stored.due.as_nanos())))
                 .collect(),
-            groups: groups.values().map(|group| group.save(log)).collect(),
+            groups: groups.values().map(|group| group.save(log, self.at)).collect(),
         }
     }
 
@@ -171,16 +184,18 @@ impl Replica {
             let group = GroupState::restore(group, &topic.log, at);
             topic.groups.insert(group.group().name().clone(), group);
         }
+        let (nonce, saved_first) = (saved.nonce, saved.first);
         Ok(Self {
             id,
             topic,
             number,
-            nonce: saved.nonce,
+            nonce,
             at,
             saved: number,
-            saved_first: saved.first,
+            saved_first,
             tidied: 0,
             hosted: Hosted::default(),
+            reading: reading(),
         })
     }
 
@@ -256,7 +271,7 @@ impl Replica {
                 }
             }
             Op::Moved { position, due } => {
-                self.topic.move_to(position, due.map(Timestamp::from_nanos), &mut woken);
+                self.topic.move_to(position, due.map(Timestamp::from_nanos), at, &mut woken);
             }
             Op::Paused(name) => self.group(&name)?.0.set_paused(true),
             Op::Resumed(name) => {

@@ -132,7 +132,12 @@ impl<'t, M: Medium> Turn<'t, M> {
         let mut routed = Vec::with_capacity(batch.len());
         let mut asked: BTreeMap<&Topic, (Vec<DedupeId>, Vec<ScheduleKey>)> = BTreeMap::new();
         for publish in batch {
-            routed.push(self.route(publish));
+            let route = self.route(publish);
+            for topic in route.iter().flat_map(|(topics, _)| topics) {
+                // A binding may have been declared since the call was taken.
+                self.enter(topic).await?;
+            }
+            routed.push(route);
         }
         for (topics, message) in routed.iter().flatten() {
             for topic in topics {
@@ -178,7 +183,7 @@ impl<'t, M: Medium> Turn<'t, M> {
                 admit::targets(&self.declared.routes, name.clone(), routing_key.as_ref(), message, self.limits)?
             }
         };
-        match topics.iter().find(|topic| !self.topics.contains_key(*topic)) {
+        match topics.iter().find(|topic| !self.declared.topics.contains_key(*topic)) {
             Some(topic) => Err(Refusal::NoSuchTopic { topic: topic.clone() }),
             None => Ok((topics, Arc::clone(message))),
         }
@@ -245,8 +250,9 @@ impl<'t, M: Medium> Turn<'t, M> {
         let topic = receive.group.topic();
         let now = self.now;
         let Decided { groups, log, .. } = &mut self.replica(topic)?.topic;
+        let before = find(groups, &receive.group).map_err(Stop::Refused)?.mark();
         let dying = find(groups, &receive.group).map_err(Stop::Refused)?.advance(log, now);
-        let mut is_written = !dying.is_empty();
+        let is_written = !dying.is_empty();
         if is_written {
             self.did(topic, Op::Advanced(receive.group.name().clone()));
             self.bury(&receive.group, dying).await?;
@@ -259,21 +265,19 @@ impl<'t, M: Medium> Turn<'t, M> {
         let wanted = Wanted { worker: &receive.worker, max: receive.max, until };
         let leased = group.receive(wanted, log, now, &mut tokens);
         let next_in = group.next_at(now).map(|next| between(now, next));
+        let after = group.mark();
         let token = std::mem::replace(&mut self.tokens, tokens);
-        if !leased.is_empty() {
+        // What only time has brought is written too, or others would come to another state when they go on from here.
+        if !leased.is_empty() || before != after {
             let name = receive.group.name().clone();
             if !is_written {
                 self.did(topic, Op::Advanced(name.clone()));
             }
-            is_written = true;
             let got = leased.iter().map(|leased| leased.position);
             let leases = Leases::new(name, receive.worker.clone(), receive.max, until, token, got);
             self.did(topic, Op::Leased(leases));
         }
-        if is_written {
-            self.did(topic, Op::Released);
-        }
-        self.replica(topic)?.topic.release(now, &mut Vec::new(), |_, _| ());
+        self.release(topic)?;
         Ok(Given { group: receive.group.clone(), until, leased, next_in })
     }
 
@@ -303,16 +307,27 @@ impl<'t, M: Medium> Turn<'t, M> {
             }
             results.extend(settled);
             if applied.is_empty() {
+                self.release(group.topic())?;
                 continue;
             }
             let items = applied.iter().map(|settle| (settle.lease.position.0, settle.lease.token, &settle.action));
             self.did(group.topic(), Op::Settled(group.name().clone(), step::ended(items)));
             self.bury(&group, dying).await?;
-            let now = self.now;
-            self.did(group.topic(), Op::Released);
-            self.replica(group.topic())?.topic.release(now, &mut Vec::new(), |_, _| ());
+            self.release(group.topic())?;
         }
         Ok(results)
+    }
+
+    /// Lets go of what nobody wants any more.
+    pub(super) fn release(&mut self, topic: &Topic) -> Result<(), Stop> {
+        let now = self.now;
+        let known = &mut self.replica(topic)?.topic;
+        let before = known.log.first();
+        known.release(now, &mut Vec::new(), |_, _| ());
+        if known.log.first() != before {
+            self.did(topic, Op::Released);
+        }
+        Ok(())
     }
 
     /// Moves what a group gave up to its dead letters; what finds no room there stays, for a while.
@@ -400,7 +415,7 @@ impl<'t, M: Medium> Turn<'t, M> {
                 continue;
             };
             let due = due.map(|due| due.instant(now).unwrap_or(Timestamp::MAX).max(now));
-            replica.topic.move_to(position, due, &mut Vec::new());
+            replica.topic.move_to(position, due, now, &mut Vec::new());
             self.did(topic, Op::Moved { position, due: due.map(Timestamp::as_nanos) });
             results.push(if due.is_some() { Rescheduled::Moved } else { Rescheduled::Cancelled });
         }

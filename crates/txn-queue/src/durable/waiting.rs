@@ -34,8 +34,8 @@ struct TopicSignal {
 struct GroupSignal {
     /// How often something may have become ready, as callers count.
     changes: u64,
-    /// As the replica counts; it begins anew whenever the topic is read anew.
-    raw: u64,
+    /// As the replica counts, and which: one that was read anew counts from the beginning.
+    raw: (u64, u64),
     wakers: Vec<Waker>,
 }
 
@@ -44,8 +44,8 @@ impl Waiting {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells what a turn, or a reading, has left. `is_new` when the replica does not count on from before.
-    pub(crate) fn tell(&self, replica: &Replica, is_new: bool) {
+    /// Tells what a turn, or a reading, has left.
+    pub(crate) fn tell(&self, replica: &Replica) {
         let mut woken = Vec::new();
         let mut state = self.state();
         let signal = state.topics.entry(replica.topic.spec.topic.clone()).or_default();
@@ -54,8 +54,9 @@ impl Waiting {
                 Some(known) => known,
                 None => signal.groups.entry(name.clone()).or_default(),
             };
-            if is_new || known.raw != group.changes() {
-                known.raw = group.changes();
+            let raw = (replica.reading, group.changes());
+            if known.raw != raw {
+                known.raw = raw;
                 known.changes = known.changes.wrapping_add(1);
                 woken.append(&mut known.wakers);
             }

@@ -1,6 +1,7 @@
 //! What one group has been given, waits for, and has settled.
 
 mod rate;
+mod respec;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod saved;
 mod settle;
@@ -48,6 +49,14 @@ struct Slot {
     until: Timestamp,
     batch: usize,
     reasons: Vec<Arc<str>>,
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+impl Slot {
+    /// It has never been delivered.
+    const fn is_fresh(&self) -> bool {
+        self.deliveries == 0 && self.reasons.is_empty()
+    }
 }
 
 /// The messages of one key.
@@ -216,13 +225,14 @@ impl GroupState {
         }
     }
 
-    /// A message that waits for its delay is due at another time, or was cancelled.
-    pub(crate) fn rescheduled(&mut self, position: u64, log: &Log) {
+    /// A message that waits for its delay is due at another time; or it is for nobody any more, whatever it was doing.
+    pub(crate) fn rescheduled(&mut self, position: u64, log: &Log, now: Timestamp) {
         let Some(stored) = log.get(position) else { return };
         let (due, is_removed) = (stored.due, stored.is_removed);
         let Some(slot) = self.slot_mut(position) else { return };
         if is_removed {
-            slot.state = State::Done;
+            self.withdraw(position, log, now);
+            self.set(position, State::Done, now);
             self.forget_done();
         } else {
             slot.until = due;
@@ -384,8 +394,21 @@ impl GroupState {
         leased
     }
 
+    /// What can be seen of a group that time has changed: while it is the same, nothing needs to be written.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn mark(&self) -> impl PartialEq + use<> {
+        (self.first, self.slots.len(), self.ready.len(), self.waiting.len(), self.leases.live(), self.counts.expired)
+    }
+
     /// When something will be ready by the passing of time.
-    pub(crate) fn next_at(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn next_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+        // What was moved, cancelled or dropped since is not waited for.
+        while let Some(Reverse((until, position))) = self.waiting.peek().copied() {
+            if self.slot(position).is_some_and(|slot| slot.state == State::Waiting && slot.until == until) {
+                break;
+            }
+            self.waiting.pop();
+        }
         let waiting = self.waiting.peek().map(|Reverse((until, _))| *until);
         let limited = (!self.ready.is_empty() && self.allowed(now) == 0).then(|| self.first_allowed());
         [waiting, self.leases.next(), limited].into_iter().flatten().min()

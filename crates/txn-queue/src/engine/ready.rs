@@ -27,6 +27,11 @@ impl Ready {
         self.count == 0
     }
 
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) const fn len(&self) -> usize {
+        self.count
+    }
+
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -38,10 +43,10 @@ impl Ready {
         }
     }
 
-    /// Each line in its order, one after the other.
+    /// The line of each level, the last first.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Timestamp, &Turn)> {
-        self.lines.iter().flatten().map(|(since, turn)| (*since, turn))
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &VecDeque<(Timestamp, Turn)>> {
+        self.lines.iter()
     }
 
     /// Takes the turn that has waited longest, when each level of priority counts as so much waiting.

@@ -47,7 +47,7 @@ impl Topic {
     /// Makes a group, or changes one that is there.
     pub(crate) fn declare(&mut self, spec: GroupSpec) {
         match self.groups.get_mut(spec.group.name()) {
-            Some(group) => group.spec = spec,
+            Some(group) => group.respec(spec, &self.log),
             None => {
                 self.groups.insert(spec.group.name().clone(), GroupState::new(spec, &self.log));
             }
@@ -94,14 +94,14 @@ impl Topic {
     }
 
     /// A message that waits is due at another time, or is for nobody any more.
-    pub(crate) fn move_to(&mut self, position: u64, due: Option<Timestamp>, wakers: &mut Vec<Waker>) {
+    pub(crate) fn move_to(&mut self, position: u64, due: Option<Timestamp>, now: Timestamp, wakers: &mut Vec<Waker>) {
         let Some(stored) = self.log.get_mut(position) else { return };
         match due {
             Some(due) => (stored.due, stored.is_moved) = (due, true),
             None => stored.is_removed = true,
         }
         for group in self.groups.values_mut() {
-            group.rescheduled(position, &self.log);
+            group.rescheduled(position, &self.log, now);
             group.changed(wakers);
         }
     }

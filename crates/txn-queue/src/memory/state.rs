@@ -230,7 +230,7 @@ impl State {
         let Some(dead) = self.topics.get_mut(&letters) else {
             return Ok(Redriven { moved: 0, has_more: false });
         };
-        let (letters, redriven) = dead.take_letters(redrive, room);
+        let (letters, redriven) = dead.take_letters(redrive, room, now, wakers);
         dead.release(now, wakers);
         let topic = self.topic(redrive.group.topic())?;
         for (letter, count) in letters.into_iter().zip(0u64..) {

@@ -128,7 +128,7 @@ impl TopicState {
     ) -> Rescheduled {
         let Some(position) = self.waiting_under(key, now) else { return Rescheduled::TooLate };
         let due = due.map(|due| due.instant(now).unwrap_or(Timestamp::MAX).max(now));
-        self.topic.move_to(position, due, wakers);
+        self.topic.move_to(position, due, now, wakers);
         if due.is_some() {
             return Rescheduled::Moved;
         }
@@ -170,7 +170,13 @@ impl TopicState {
     }
 
     /// Takes dead letters out, to be sent back.
-    pub(super) fn take_letters(&mut self, redrive: &Redrive, room: usize) -> (Vec<Stored>, Redriven) {
+    pub(super) fn take_letters(
+        &mut self,
+        redrive: &Redrive,
+        room: usize,
+        now: Timestamp,
+        wakers: &mut Vec<Waker>,
+    ) -> (Vec<Stored>, Redriven) {
         let chosen = self.topic.log.iter().filter(|(_, stored)| {
             let Some(carried) = stored.carried.as_ref().filter(|_| !stored.is_removed) else { return false };
             let death = carried.death.as_deref().filter(|death| death.group == redrive.group);
@@ -181,10 +187,9 @@ impl TopicState {
         positions.truncate(redrive.max.min(room));
         let mut letters = Vec::with_capacity(positions.len());
         for position in positions {
-            let Some(stored) = self.topic.log.get_mut(position) else { continue };
-            stored.is_removed = true;
+            let Some(stored) = self.topic.log.get(position) else { continue };
             let mut letter = stored.clone();
-            letter.is_removed = false;
+            self.topic.move_to(position, None, now, wakers);
             letter.expires = Timestamp::MAX;
             letter.only = Some(redrive.group.name().clone());
             if let Some(carried) = &mut letter.carried {

@@ -118,7 +118,7 @@ impl Lane {
                 if is_declared {
                     shared.state().declared = Arc::new(known);
                 }
-                replicas.values().for_each(|replica| shared.waiting.tell(replica, false));
+                replicas.values().for_each(|replica| shared.waiting.tell(replica));
                 jobs::answer(jobs, outcomes, &shared.waiting);
                 shared.tell_others(written);
                 self.tidy(&mut replicas).await;
@@ -201,7 +201,7 @@ impl Lane {
             let known = replicas.remove(topic);
             let replica = medium::read(&mut medium, known, declared.id(topic)?, topic).await?;
             is_behind |= replica.hosted.is_behind(medium.ticket);
-            shared.waiting.tell(&replica, false);
+            shared.waiting.tell(&replica);
             replicas.insert(topic.clone(), replica);
         }
         if is_behind && !locks {

@@ -89,7 +89,7 @@ impl Writer {
         let declared = self.declared.clone();
         match self.decide(&jobs) {
             Ok(outcomes) => {
-                self.topics.values().for_each(|replica| self.waiting.tell(replica, false));
+                self.topics.values().for_each(|replica| self.waiting.tell(replica));
                 jobs::answer(jobs, outcomes, &self.waiting);
                 self.tidy();
             }
@@ -175,7 +175,7 @@ pub(super) fn load(
 ) -> Result<(), Error> {
     if !topics.contains_key(topic) {
         let replica = at_once(medium::read(medium, None, declared.id(topic)?, topic))?;
-        waiting.tell(&replica, true);
+        waiting.tell(&replica);
         topics.insert(topic.clone(), replica);
     }
     Ok(())

@@ -14,8 +14,15 @@
 mod alternating;
 mod cloudevents;
 mod conformance;
+mod crowd;
+mod histories;
 #[cfg(feature = "servers")]
 mod in_host;
+mod kill;
+#[cfg(feature = "servers")]
+mod own;
+#[cfg(feature = "servers")]
+mod proxy;
 mod reopened;
 mod routes;
 #[cfg(feature = "servers")]

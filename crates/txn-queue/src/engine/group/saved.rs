@@ -1,6 +1,10 @@
 //! What a group holds, as data: enough to go on from it, without what can be seen from the messages alone.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use txn_change::Timestamp;
@@ -9,6 +13,7 @@ use super::{GroupState, Leased, Slot, State, Turn, Wanted};
 use crate::{
     admin::GroupStats,
     engine::log::Log,
+    message::Priority,
     name::{Key, WorkerId},
     topology::GroupSpec,
 };
@@ -26,8 +31,8 @@ pub(crate) struct SavedGroup {
     slots: Vec<(u64, SavedSlot)>,
     /// Who holds something.
     workers: Vec<WorkerId>,
-    /// The turns of keys, in their order: since when, and the message that is first.
-    turns: Vec<(i64, u64)>,
+    /// The turns of keys, and of messages that do not stand in their order.
+    turns: Vec<SavedTurn>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +42,27 @@ enum SavedSlot {
     Leased { deliveries: u32, until: i64, token: u64, worker: u32, reasons: Vec<Arc<str>> },
 }
 
+/// A turn, where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct SavedTurn {
+    level: u8,
+    /// So many turns of its level stand before it.
+    place: u64,
+    since: i64,
+    head: Head,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum Head {
+    /// The message, or the first of its key.
+    Message(u64),
+    /// A key whose messages were dropped since.
+    Key(Key),
+}
+
 impl GroupState {
-    pub(crate) fn save(&self, log: &Log) -> SavedGroup {
+    /// What the group holds, when that was its last instant.
+    pub(crate) fn save(&self, log: &Log, at: Timestamp) -> SavedGroup {
         let mut workers: Vec<WorkerId> = Vec::new();
         let mut numbers: BTreeMap<WorkerId, u32> = BTreeMap::new();
         let mut slots = Vec::new();
@@ -57,8 +81,8 @@ impl GroupState {
                     SavedSlot::Leased { deliveries, until, token, worker, reasons }
                 }
                 // What the message says is all there is.
-                State::Waiting if deliveries == 0 && reasons.is_empty() && slot.until == stored.due => continue,
-                State::Ready if deliveries == 0 && reasons.is_empty() && slot.until == stored.became_due() => continue,
+                State::Waiting if slot.is_fresh() && slot.until == stored.due && stored.due > at => continue,
+                State::Ready if slot.is_fresh() && slot.until == stored.became_due() && stored.due <= at => continue,
                 State::Waiting | State::Ready => {
                     let is_waiting = slot.state == State::Waiting;
                     SavedSlot::Again { deliveries, until, is_waiting, is_parked, reasons }
@@ -75,17 +99,38 @@ impl GroupState {
             counts,
             slots,
             workers,
-            turns: self.key_turns(),
+            turns: self.turns(),
         }
     }
 
-    fn key_turns(&self) -> Vec<(i64, u64)> {
-        let head = |key: &Key| self.lanes.get(key)?.line.first().map(|(_, position)| *position);
-        let turns = self.ready.iter().filter_map(|(since, turn)| match turn {
-            Turn::Key(key) => Some((since.as_nanos(), head(key)?)),
-            Turn::Message(_) => None,
-        });
-        turns.collect()
+    /// Those that cannot be told from the messages: messages of a level stand in the order in which they became ready, by their places.
+    fn turns(&self) -> Vec<SavedTurn> {
+        let mut saved = Vec::new();
+        for (line, level) in self.ready.lines().zip(0u8..) {
+            let (mut place, mut last) = (0u64, (Timestamp::MIN, 0));
+            for (since, turn) in line {
+                let (head, is_told) = match turn {
+                    Turn::Key(key) => match self.lanes.get(key).and_then(|lane| lane.line.first()) {
+                        Some((_, head)) => (Head::Message(*head), false),
+                        None => (Head::Key(key.clone()), false),
+                    },
+                    // It may have been dropped since.
+                    Turn::Message(head) => match self.slot(*head) {
+                        Some(slot) if slot.state == State::Ready => {
+                            let is_told = (*since, *head) >= last && slot.until == *since;
+                            last = if is_told { (*since, *head) } else { last };
+                            (Head::Message(*head), is_told)
+                        }
+                        _ => continue,
+                    },
+                };
+                if !is_told {
+                    saved.push(SavedTurn { level, place, since: since.as_nanos(), head });
+                }
+                place = place.saturating_add(1);
+            }
+        }
+        saved
     }
 
     /// The group as it was, over the log that it was saved beside.
@@ -152,24 +197,61 @@ impl GroupState {
                 }
             }
         }
+        group.line_all_up(ready, saved.turns, log);
+        group
+    }
+
+    /// Gives everything that is ready the turn that it had.
+    fn line_all_up(&mut self, mut ready: Vec<(Timestamp, u64)>, turns: Vec<SavedTurn>, log: &Log) {
         ready.sort_unstable();
-        // Lines are filled before turns are given, so that each key has the turn that it had.
         let (keyed, free): (Vec<_>, Vec<_>) =
-            ready.into_iter().partition(|(_, position)| group.key(*position, log).is_some());
+            ready.into_iter().partition(|(_, position)| self.key(*position, log).is_some());
+        // Lines are filled before turns are given, so that each key has the turn that it had.
         for (since, position) in &keyed {
-            group.line_up(*position, log, *since);
+            self.line_up(*position, log, *since);
         }
-        let turns = saved.turns.into_iter().map(|(since, head)| (Timestamp::from_nanos(since), head));
-        let turns = turns.chain(keyed).map(|turn| (turn, true));
-        let mut turns: Vec<_> = turns.chain(free.into_iter().map(|turn| (turn, false))).collect();
-        turns.sort_by_key(|((since, _), _)| *since);
-        for ((since, position), is_keyed) in turns {
-            match group.key(position, log).filter(|_| is_keyed) {
-                Some(key) => group.give_turn(key, log, since),
-                None => group.make_ready(position, log, since),
+        let told = turns.iter().filter_map(|turn| match turn.head {
+            Head::Message(position) => Some(position),
+            Head::Key(_) => None,
+        });
+        let told: BTreeSet<u64> = told.collect();
+        let mut lines: BTreeMap<u8, VecDeque<(Timestamp, u64)>> = BTreeMap::new();
+        for (since, position) in free {
+            self.set(position, State::Ready, since);
+            let Some(stored) = log.get(position).filter(|_| !told.contains(&position)) else { continue };
+            lines.entry(stored.priority.level()).or_default().push_back((since, position));
+        }
+        let mut turns = turns.into_iter().peekable();
+        for level in 0..=Priority::FIRST.level() {
+            let mut line = lines.remove(&level).unwrap_or_default();
+            let mut place = 0u64;
+            loop {
+                let told = turns.next_if(|turn| turn.level == level && (turn.place <= place || line.is_empty()));
+                let told = told.map(|turn| (Timestamp::from_nanos(turn.since), turn.head));
+                let next = || line.pop_front().map(|(since, position)| (since, Head::Message(position)));
+                let Some((since, head)) = told.or_else(next) else { break };
+                self.put_turn(level, since, head, log);
+                place = place.saturating_add(1);
             }
         }
-        group
+        for (since, position) in keyed {
+            if let Some(key) = self.key(position, log) {
+                self.give_turn(key, log, since);
+            }
+        }
+    }
+
+    fn put_turn(&mut self, level: u8, since: Timestamp, head: Head, log: &Log) {
+        let turn = match head {
+            Head::Key(key) => Turn::Key(key),
+            Head::Message(position) => {
+                self.key(position, log).map_or(Turn::Message(position), |key| Turn::Key(key.clone()))
+            }
+        };
+        if let Turn::Key(key) = &turn {
+            self.lanes.entry(key.clone()).or_default().has_turn = true;
+        }
+        self.ready.push(Priority::new(level).unwrap_or_default(), since, turn);
     }
 
     fn push_slot(&mut self, state: State, until: Timestamp) {
@@ -182,12 +264,6 @@ impl GroupState {
             batch: 0,
             reasons: Vec::new(),
         });
-    }
-
-    fn take_permit(&mut self, position: u64, log: &Log) {
-        let Some(key) = self.key(position, log) else { return };
-        let lane = self.lanes.entry(key.clone()).or_default();
-        lane.busy = lane.busy.saturating_add(1);
     }
 
     /// Leases exactly these messages, as another process did: what it came to is what counts, should this one choose others.

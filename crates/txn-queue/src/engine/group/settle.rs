@@ -108,7 +108,7 @@ impl GroupState {
                 let is_exhausted = slot.deliveries >= deliveries_max;
                 self.leases.end(batch);
                 if is_exhausted {
-                    dying.push(Dying { position, cause: Cause::Exhausted });
+                    self.dies(position, Cause::Exhausted, now, dying);
                 } else {
                     self.put_off(position, now.after(*after).unwrap_or(Timestamp::MAX), log, now);
                 }
@@ -121,7 +121,7 @@ impl GroupState {
             Action::Dead { reason } => {
                 slot.remember(reason);
                 self.leases.end(batch);
-                dying.push(Dying { position, cause: Cause::Rejected });
+                self.dies(position, Cause::Rejected, now, dying);
             }
             Action::Extend { lease: wait } => {
                 let until = now.after(*wait).unwrap_or(Timestamp::MAX);
@@ -153,11 +153,13 @@ impl GroupState {
 
     pub(crate) fn end_leases(
         &mut self,
-        leases: Vec<(usize, u64, u64)>,
+        mut leases: Vec<(usize, u64, u64)>,
         log: &Log,
         now: Timestamp,
         dying: &mut Vec<Dying>,
     ) {
+        // Those that end at once come back in the order of their places, whoever had them, and however they were given.
+        leases.sort_unstable_by_key(|(_, position, _)| *position);
         for (batch, position, token) in leases {
             let deliveries_max = self.spec.deliveries_max.get();
             let Some(slot) = self.slot_mut(position) else { continue };
@@ -168,13 +170,17 @@ impl GroupState {
             let is_exhausted = slot.deliveries >= deliveries_max;
             self.leases.end(batch);
             if is_exhausted {
-                // Whoever had it must not settle it any more.
-                self.set(position, State::Leased, now);
-                dying.push(Dying { position, cause: Cause::Exhausted });
+                self.dies(position, Cause::Exhausted, now, dying);
             } else {
                 self.again(position, log, now);
             }
         }
+    }
+
+    /// It is about to be buried: whoever had it must not settle it any more, not even in the same batch.
+    fn dies(&mut self, position: u64, cause: Cause, now: Timestamp, dying: &mut Vec<Dying>) {
+        self.set(position, State::Leased, now);
+        dying.push(Dying { position, cause });
     }
 
     /// A lease has ended; the message is ready at once.
@@ -232,32 +238,37 @@ impl GroupState {
         if position < self.first {
             return;
         }
-        if let Some(slot) = self.slot(position) {
-            let (state, batch) = (slot.state, slot.batch);
-            match state {
-                State::Leased => {
-                    self.leases.end(batch);
-                    self.free_permit(position, log, now);
-                }
-                State::Ready => {
-                    let place = log.get(position).map(|stored| (stored.became_due(), position));
-                    let lane = self.key(position, log).and_then(|key| self.lanes.get_mut(key));
-                    if let (Some(lane), Some(place)) = (lane, place) {
-                        lane.line.remove(&place);
-                    }
-                }
-                State::Waiting => {
-                    self.unpark(position, log);
-                    if let Some(key) = self.key(position, log) {
-                        self.give_turn(key, log, now);
-                    }
-                }
-                State::Done => {}
-            }
+        if self.slot(position).is_some() {
+            self.withdraw(position, log, now);
             self.slots.pop_front();
         }
         self.first = position.saturating_add(1);
         self.forget_done();
+    }
+
+    /// A message is to be neither waited for nor given nor held any more: those behind it go on.
+    pub(super) fn withdraw(&mut self, position: u64, log: &Log, now: Timestamp) {
+        let Some((state, batch)) = self.slot(position).map(|slot| (slot.state, slot.batch)) else { return };
+        match state {
+            State::Leased => {
+                self.leases.end(batch);
+                self.free_permit(position, log, now);
+            }
+            State::Ready => {
+                let place = log.get(position).map(|stored| (stored.became_due(), position));
+                let lane = self.key(position, log).and_then(|key| self.lanes.get_mut(key));
+                if let (Some(lane), Some(place)) = (lane, place) {
+                    lane.line.remove(&place);
+                }
+            }
+            State::Waiting => {
+                self.unpark(position, log);
+                if let Some(key) = self.key(position, log) {
+                    self.give_turn(key, log, now);
+                }
+            }
+            State::Done => {}
+        }
     }
 }
 
