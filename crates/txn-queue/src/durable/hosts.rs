@@ -148,6 +148,7 @@ impl<M: Medium> Turn<'_, M> {
     }
 
     /// Whether a lease may be settled now, as far as the topic knows.
+    #[cfg(feature = "postgres")]
     pub(crate) fn examine(&mut self, lease: &Lease) -> Settled {
         let now: Timestamp = self.now;
         let Some(replica) = self.topics.get_mut(lease.group.topic()) else { return Settled::Gone };

@@ -81,6 +81,7 @@ pub(crate) trait Medium: Send {
 
 /// Something that a host's transaction has done.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only a server has transactions of hosts"))]
 pub(crate) enum FromHost {
     Published(Publish),
     Settled(Settle),

@@ -12,6 +12,7 @@ mod hosts;
 pub(crate) mod jobs;
 mod letters;
 pub(crate) mod medium;
+mod publish;
 pub(crate) mod replica;
 pub(crate) mod row;
 pub(crate) mod step;

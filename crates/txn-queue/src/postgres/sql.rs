@@ -166,7 +166,7 @@ impl Sql {
                 ORDER BY number LIMIT $3"),
             step_at: sql("SELECT nonce FROM {s}.step WHERE topic = $1 AND number = $2"),
             step_write: sql("INSERT INTO {s}.step (topic, number, nonce, at, body) VALUES ($1, $2, $3, $4, $5)"),
-            step_tidy: sql("DELETE FROM {s}.step WHERE topic = $1 AND number <= $2"),
+            step_tidy: sql("DELETE FROM {s}.step WHERE topic = $1 AND number < $2"),
             saved: sql("SELECT number, body FROM {s}.saved WHERE topic = $1 ORDER BY number DESC LIMIT 1"),
             saved_write: sql("WITH old AS (DELETE FROM {s}.saved WHERE topic = $1 AND number < $2)
                 INSERT INTO {s}.saved (topic, number, body) VALUES ($1, $2, $3)"),

@@ -60,7 +60,7 @@ pub(super) const TOPOLOGY_TIDY: &str = "DELETE FROM topology WHERE version < ?1"
 pub(super) const STEPS: &str =
     "SELECT number, nonce, at, body FROM step WHERE topic = ?1 AND number >= ?2 ORDER BY number LIMIT ?3";
 pub(super) const STEP_WRITE: &str = "INSERT INTO step (topic, number, nonce, at, body) VALUES (?1, ?2, ?3, ?4, ?5)";
-pub(super) const STEP_TIDY: &str = "DELETE FROM step WHERE topic = ?1 AND number <= ?2";
+pub(super) const STEP_TIDY: &str = "DELETE FROM step WHERE topic = ?1 AND number < ?2";
 
 pub(super) const SAVED: &str = "SELECT number, body FROM saved WHERE topic = ?1";
 pub(super) const SAVED_WRITE: &str = "INSERT OR REPLACE INTO saved (topic, number, body) VALUES (?1, ?2, ?3)";

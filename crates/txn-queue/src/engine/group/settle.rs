@@ -45,7 +45,7 @@ impl GroupState {
     }
 
     /// What settling it now would come to.
-    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    #[cfg(feature = "postgres")]
     pub(crate) fn examine(&self, lease: &Lease, log: &Log, now: Timestamp) -> Settled {
         let position = lease.position.0;
         match self.slot(position).map_or(Settled::Gone, |slot| slot.admits(lease, now)) {

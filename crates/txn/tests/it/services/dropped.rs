@@ -68,6 +68,7 @@ macro_rules! pay {
     }};
 }
 
+mod messages;
 mod ongoing;
 
 async fn ledger(world: &World, round: &mut Round) {
@@ -209,6 +210,7 @@ fn every_service_may_be_dropped_after_any_poll_and_called_again() {
                 stock(&world, round).await;
                 orders(&world, round).await;
                 ongoing::processes(&world, round).await;
+                messages::messages(&world, round).await;
                 #[cfg(feature = "cron")]
                 ongoing::schedules(&world, round).await;
                 call!(round, "Timers::run_due", shop.timers().run_due());
