@@ -20,6 +20,7 @@ pub(super) const ALL: &[Scenario] = named![
     whoever_waits_is_woken_by_what_is_new,
     whatever_makes_ready_wakes,
     nothing_is_missed_between_a_look_and_a_wait,
+    what_comes_beside_a_look_is_not_taken_for_seen,
     whoever_waits_for_room_is_woken_by_an_acknowledgement,
     dropped_calls_leave_nothing_behind,
 ];
@@ -104,6 +105,36 @@ async fn nothing_is_missed_between_a_look_and_a_wait(harness: &Harness) -> Check
     let got = race(&harness.runs(), vec![worker("worker-1"), publishing]).await?;
     let got: Vec<String> = got.into_iter().collect::<Checked<Vec<_>>>()?.concat();
     equal("how many were received", &got.len(), &MESSAGES.saturating_add(1))
+}
+
+/// A durable backend took a look and a message that came right after it together, and told the look that it had seen the message: whoever waited then slept beside it.
+async fn what_comes_beside_a_look_is_not_taken_for_seen(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?.plain().await?;
+    let other = subject.through(&subject.topic, "others")?;
+    other.queue.declare(Topology::default().group(other.spec())).await?;
+    for round in 0..20u32 {
+        // While the first call is done, the two others gather.
+        let first = other.ask("worker-1", 1, LEASE);
+        let look = subject.ask("worker-1", 9, LEASE);
+        let names = [format!("a{round}"), format!("b{round}"), format!("c{round}")];
+        let [before, beside, after] = &names;
+        let (before, beside, after) = ([before.as_str()], [beside.as_str()], [after.as_str()]);
+        let sent = futures_util::future::join3(subject.send(&before), subject.send(&beside), subject.send(&after));
+        let (first, looked, (one, two, three)) = futures_util::future::join3(first, look, sent).await;
+        first?;
+        one.and(two).and(three)?;
+        let looked = looked?;
+        let mut got = looked.deliveries;
+        let mut seen = looked.seen;
+        while got.len() < 3 {
+            ends(&subject, "a message came beside a look", seen).await?;
+            let again = subject.ask("worker-1", 9, LEASE).await?;
+            seen = again.seen;
+            got.extend(again.deliveries);
+        }
+        subject.settle_all(&got, &Action::Ack).await?;
+    }
+    Ok(())
 }
 
 /// Case Q48.

@@ -5,15 +5,13 @@
 
 use std::time::Duration;
 
-use txn_change::Timestamp;
-
 use super::{
     medium::{FromHost, Medium},
     step::{self, Op},
     turn::{Stop, Turn},
 };
 use crate::{
-    engine::topic::{Topic as Decided, find},
+    engine::topic::Topic as Decided,
     error::{Error, ErrorKind},
     name::{Topic, WorkerId},
     queue::{Action, Group, Lease, Position, Published, Settle, Settled},
@@ -150,9 +148,9 @@ impl<M: Medium> Turn<'_, M> {
     /// Whether a lease may be settled now, as far as the topic knows.
     #[cfg(feature = "postgres")]
     pub(crate) fn examine(&mut self, lease: &Lease) -> Settled {
-        let now: Timestamp = self.now;
+        let now = self.now;
         let Some(replica) = self.topics.get_mut(lease.group.topic()) else { return Settled::Gone };
         let Decided { groups, log, .. } = &mut replica.topic;
-        find(groups, &lease.group).map_or(Settled::Gone, |group| group.examine(lease, log, now))
+        crate::engine::topic::find(groups, &lease.group).map_or(Settled::Gone, |group| group.examine(lease, log, now))
     }
 }

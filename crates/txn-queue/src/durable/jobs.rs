@@ -18,7 +18,7 @@ use crate::{
     admin::{Control, Redrive, Redriven, Reschedule, Rescheduled, TopicStats},
     error::{Error, ErrorKind},
     name::Topic,
-    queue::{Address, Delivery, Lease, Position, Publish, Published, Receive, Received, Settle, Settled},
+    queue::{Address, Delivery, Lease, Position, Publish, Published, Receive, Received, Seen, Settle, Settled},
     topology::Topology,
 };
 
@@ -54,7 +54,8 @@ pub(crate) struct Outcomes {
 
 enum Outcome {
     Publish(Result<Vec<Published>, Error>),
-    Receive(Result<Given, Error>),
+    /// With how much of the group had been seen when it was decided.
+    Receive(Result<Given, Error>, Seen),
     Settle(Result<Vec<Settled>, Error>),
     Reschedule(Result<Vec<Rescheduled>, Error>),
     Redrive(Result<Redriven, Error>),
@@ -145,7 +146,7 @@ impl Job {
 }
 
 fn nothing() -> Received {
-    Received { deliveries: Vec::new(), next_in: None, seen: crate::queue::Seen::default() }
+    Received { deliveries: Vec::new(), next_in: None, seen: Seen::default() }
 }
 
 /// Decides all calls, one after the other; before them, what hosts' transactions have brought is taken in. True beside them when the topology is to be written.
@@ -153,6 +154,7 @@ pub(crate) async fn run<M: Medium>(
     turn: &mut Turn<'_, M>,
     jobs: &[Job],
     takes_in: bool,
+    waiting: &Waiting,
 ) -> Result<(Outcomes, bool), Stop> {
     let mut results = Vec::with_capacity(jobs.len());
     let mut is_declared = false;
@@ -172,7 +174,11 @@ pub(crate) async fn run<M: Medium>(
     for job in jobs {
         results.push(match job {
             Job::Publish(batch, _) => Outcome::Publish(told(turn.publish(batch).await)?),
-            Job::Receive(receive, _) => Outcome::Receive(told(turn.receive(receive).await)?),
+            Job::Receive(receive, _) => {
+                // Before it is decided: what a later call of this very turn makes ready must not be taken for seen.
+                let seen = waiting.seen(receive.group.topic(), receive.group.name());
+                Outcome::Receive(told(turn.receive(receive).await)?, seen)
+            }
             Job::Settle(batch, _) => Outcome::Settle(told(turn.settle(batch).await)?),
             #[cfg(feature = "postgres")]
             Job::Examine(..) => Outcome::Settle(Ok(examined.pop_front().unwrap_or_default())),
@@ -203,7 +209,7 @@ fn told<T>(result: Result<T, Stop>) -> Result<Result<T, Error>, Stop> {
 async fn messages<M: Medium>(turn: &mut Turn<'_, M>, results: &[Outcome]) -> Result<HashMap<(Topic, u64), Row>, Stop> {
     let mut wanted: HashMap<Topic, Vec<u64>> = HashMap::new();
     for outcome in results {
-        if let Outcome::Receive(Ok(given)) = outcome
+        if let Outcome::Receive(Ok(given), _) = outcome
             && !given.leased.is_empty()
         {
             let positions = given.leased.iter().map(|leased| leased.position);
@@ -230,7 +236,7 @@ async fn messages<M: Medium>(turn: &mut Turn<'_, M>, results: &[Outcome]) -> Res
 }
 
 /// Gives every call its answer, when the turn is committed.
-pub(crate) fn answer(jobs: Vec<Job>, outcomes: Outcomes, waiting: &Waiting) {
+pub(crate) fn answer(jobs: Vec<Job>, outcomes: Outcomes) {
     let Outcomes { results, messages } = outcomes;
     // A message that several groups are given is made once.
     let mut made: HashMap<(Topic, u64), Arc<crate::message::Message>> = HashMap::new();
@@ -246,9 +252,8 @@ pub(crate) fn answer(jobs: Vec<Job>, outcomes: Outcomes, waiting: &Waiting) {
             (Job::Topics(reply), Outcome::Topics(topics)) => drop(reply.send(Ok(topics))),
             (Job::Control(_, _, reply) | Job::Declare(_, reply), Outcome::Nothing(result)) => drop(reply.send(result)),
             (Job::Look(_, reply), Outcome::Nothing(result)) => drop(reply.map(|reply| reply.send(result))),
-            (Job::Receive(receive, reply), Outcome::Receive(result)) => {
+            (Job::Receive(_, reply), Outcome::Receive(result, seen)) => {
                 let received = result.and_then(|given| {
-                    let seen = waiting.seen(receive.group.topic(), receive.group.name());
                     let deliveries = deliveries(&given, &messages, &mut made)?;
                     Ok(Received { deliveries, next_in: given.next_in, seen })
                 });

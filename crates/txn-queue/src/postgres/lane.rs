@@ -119,7 +119,7 @@ impl Lane {
                     shared.state().declared = Arc::new(known);
                 }
                 replicas.values().for_each(|replica| shared.waiting.tell(replica));
-                jobs::answer(jobs, outcomes, &shared.waiting);
+                jobs::answer(jobs, outcomes);
                 shared.tell_others(written);
                 self.tidy(&mut replicas).await;
                 shared.state().bring_back(replicas);
@@ -211,7 +211,7 @@ impl Lane {
         let now = shared.now(looked.now);
         let nonce = self.chance.next();
         let mut turn = Turn::new(&mut medium, declared, replicas, &shared.limits, now, nonce);
-        let (outcomes, is_declared) = jobs::run(&mut turn, jobs, locks).await?;
+        let (outcomes, is_declared) = jobs::run(&mut turn, jobs, locks, &shared.waiting).await?;
         if locks {
             // What the look could see has been taken in by now.
             for replica in turn.topics.values_mut() {

@@ -90,7 +90,7 @@ impl Writer {
         match self.decide(&jobs) {
             Ok(outcomes) => {
                 self.topics.values().for_each(|replica| self.waiting.tell(replica));
-                jobs::answer(jobs, outcomes, &self.waiting);
+                jobs::answer(jobs, outcomes);
                 self.tidy();
             }
             Err(Failed { error, is_lost }) => {
@@ -113,7 +113,7 @@ impl Writer {
         }
         let (now, nonce) = (self.clock.now(), self.chance.next());
         let mut turn = Turn::new(&mut medium, &mut self.declared, &mut self.topics, &self.limits, now, nonce);
-        let (outcomes, is_declared) = match at_once(jobs::run(&mut turn, jobs, false)) {
+        let (outcomes, is_declared) = match at_once(jobs::run(&mut turn, jobs, false, &self.waiting)) {
             Ok(done) => done,
             Err(Stop::Failed(error) | Stop::Refused(error)) => return Err(error.into()),
             Err(Stop::Needs(topic)) => {

@@ -33,7 +33,10 @@ fn mapping(origin: &Origin<'_>) -> Verdict {
 
 pub(super) async fn messages(world: &World, round: &mut Round) {
     let n = round.polls;
-    let store = || Arc::clone(world.txn.store()) as Arc<dyn txn::store::Store>;
+    // A log of its own: a relay that is begun anew reads it from its beginning.
+    let own: Arc<dyn txn::store::Store> =
+        Arc::new(txn::store::memory::Memory::with(world.clock.clone(), txn::store::StoreLimits::default()));
+    let store = || Arc::clone(&own);
     let lease = Duration::from_secs(30);
     // Whoever was dropped with leases in hand keeps nobody out for longer than they last.
     let rest = || world.clock.advance(lease * 2);
@@ -63,11 +66,11 @@ pub(super) async fn messages(world: &World, round: &mut Round) {
     call!(round, "Relay::run_once", relay().run_once());
     rest();
     relay().run_once().await.unwrap();
-    assert_eq!(queue.stats().await.unwrap().topics[&topic].messages, n as u64 + 1, "each note once");
+    assert_eq!(queue.stats().await.unwrap().topics[&topic].messages, 1, "each note once");
     call!(round, "Relay::lag", relay().lag());
     let relay = relay();
     let parked = call!(round, "Parked::list", relay.parked().list());
-    assert_eq!(parked.len(), 2 * (n + 1));
+    assert_eq!(parked.len(), 2);
     call!(round, "Parked::retry", relay.parked().retry(&parked[0]));
     call!(round, "Parked::discard", relay.parked().discard(&parked[1]));
     call!(round, "Relay::retire", relay.retire());
