@@ -25,11 +25,13 @@ const SERVERLESS: &[&str] = &[
     "txn/memory",
     "txn/postgres",
     "txn/sqlite",
+    "txn/worker",
 ];
 
 /// The features whose tests need a server; they find it through the variables that `servers` hands out.
 const SERVER: &[&str] = &[
     "host-tables/servers",
+    "order-flow/servers",
     "storefront/servers",
     "txn-queue/servers",
     "txn-store/servers",
