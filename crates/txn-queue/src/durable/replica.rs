@@ -208,7 +208,7 @@ impl Replica {
         for op in ops {
             self.apply(op, step.at, added)?;
         }
-        (self.number, self.nonce, self.at) = (step.number, step.nonce, step.at);
+        (self.number, self.nonce, self.at) = (step.number, step.nonce, self.at.max(step.at));
         Ok(())
     }
 

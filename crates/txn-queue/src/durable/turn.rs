@@ -78,6 +78,8 @@ impl<'t, M: Medium> Turn<'t, M> {
     ) -> Self {
         // The clock may have gone back, or another's may be ahead.
         let now = topics.values().map(|replica| replica.at).fold(now, Timestamp::max);
+        // Remembered also when nothing is written, so that a lease that was found to have ended stays so.
+        topics.values_mut().for_each(|replica| replica.at = now);
         Self { medium, declared, topics, limits, now, nonce, drafts: BTreeMap::new(), tokens: nonce, took: false }
     }
 

@@ -220,6 +220,11 @@ impl Postgres {
     }
 
     async fn call<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, Error> {
+        self.call_or(job, Err(Error::new(ErrorKind::Closed, "the queue was closed in the middle of it"))).await
+    }
+
+    /// Gives `lost` when whoever did it has died before it answered: what waits when the queue is closed is told so.
+    async fn call_or<T>(&self, job: impl FnOnce(Reply<T>) -> Job, lost: Result<T, Error>) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         {
             let mut state = self.shared.state();
@@ -233,7 +238,7 @@ impl Postgres {
             state.push(job(reply));
         }
         self.shared.work.notify_one();
-        answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "the queue is closed")))
+        answer.await.unwrap_or(lost)
     }
 
     async fn topics(&self) -> Result<Vec<Topic>, Error> {
@@ -293,7 +298,8 @@ impl Queue for Postgres {
 
     async fn publish(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
         self.shared.limits.check_batch(batch.len())?;
-        self.call(|reply| Job::Publish(batch, reply)).await
+        let lost = vec![Published::Unknown; batch.len()];
+        self.call_or(|reply| Job::Publish(batch, reply), Ok(lost)).await
     }
 
     async fn receive(&self, receive: Receive) -> Result<Received, Error> {
@@ -303,7 +309,8 @@ impl Queue for Postgres {
 
     async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
         self.shared.limits.check_settle(&batch)?;
-        self.call(|reply| Job::Settle(batch, reply)).await
+        let lost = vec![Settled::Unknown; batch.len()];
+        self.call_or(|reply| Job::Settle(batch, reply), Ok(lost)).await
     }
 
     async fn wait(&self, wait: Wait) -> Result<(), Error> {
@@ -323,7 +330,8 @@ impl QueueAdmin for Postgres {
 
     async fn reschedule(&self, batch: Vec<Reschedule>) -> Result<Vec<Rescheduled>, Error> {
         self.shared.limits.check_batch(batch.len())?;
-        self.call(|reply| Job::Reschedule(batch, reply)).await
+        let lost = vec![Rescheduled::Unknown; batch.len()];
+        self.call_or(|reply| Job::Reschedule(batch, reply), Ok(lost)).await
     }
 
     async fn control(&self, control: Control) -> Result<(), Error> {

@@ -118,6 +118,11 @@ impl Sqlite {
     }
 
     async fn call<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, Error> {
+        self.call_or(job, Err(Error::new(ErrorKind::Closed, "the queue was closed in the middle of it"))).await
+    }
+
+    /// Gives `lost` when whoever did it has died before it answered: what waits when the queue is closed is told so.
+    async fn call_or<T>(&self, job: impl FnOnce(Reply<T>) -> Job, lost: Result<T, Error>) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let Some(calls) = &self.calls else { return Err(closed()) };
         match calls.try_send(job(reply)) {
@@ -128,7 +133,7 @@ impl Sqlite {
             }
             Err(TrySendError::Disconnected(_)) => return Err(closed()),
         }
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        answer.await.unwrap_or(lost)
     }
 
     /// The topics that are declared.
@@ -168,7 +173,8 @@ impl Queue for Sqlite {
 
     async fn publish(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
         self.limits.check_batch(batch.len())?;
-        self.call(|reply| Job::Publish(batch, reply)).await
+        let lost = vec![Published::Unknown; batch.len()];
+        self.call_or(|reply| Job::Publish(batch, reply), Ok(lost)).await
     }
 
     async fn receive(&self, receive: Receive) -> Result<Received, Error> {
@@ -178,7 +184,8 @@ impl Queue for Sqlite {
 
     async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
         self.limits.check_settle(&batch)?;
-        self.call(|reply| Job::Settle(batch, reply)).await
+        let lost = vec![Settled::Unknown; batch.len()];
+        self.call_or(|reply| Job::Settle(batch, reply), Ok(lost)).await
     }
 
     async fn wait(&self, wait: Wait) -> Result<(), Error> {
@@ -198,7 +205,8 @@ impl QueueAdmin for Sqlite {
 
     async fn reschedule(&self, batch: Vec<Reschedule>) -> Result<Vec<Rescheduled>, Error> {
         self.limits.check_batch(batch.len())?;
-        self.call(|reply| Job::Reschedule(batch, reply)).await
+        let lost = vec![Rescheduled::Unknown; batch.len()];
+        self.call_or(|reply| Job::Reschedule(batch, reply), Ok(lost)).await
     }
 
     async fn control(&self, control: Control) -> Result<(), Error> {
