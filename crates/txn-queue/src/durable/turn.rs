@@ -1,6 +1,9 @@
 //! A turn: the topics are locked and read, calls are decided one after the other, and what came of them is written at once.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use txn_change::Timestamp;
 
@@ -54,7 +57,7 @@ pub(crate) struct Given {
 /// One transaction over some topics.
 pub(crate) struct Turn<'t, M> {
     pub(crate) medium: &'t mut M,
-    pub(crate) declared: &'t mut Declared,
+    pub(crate) declared: &'t mut Arc<Declared>,
     /// Those that are locked, and up to date.
     pub(crate) topics: &'t mut BTreeMap<Topic, Replica>,
     pub(crate) limits: &'t QueueLimits,
@@ -70,7 +73,7 @@ pub(crate) struct Turn<'t, M> {
 impl<'t, M: Medium> Turn<'t, M> {
     pub(crate) fn new(
         medium: &'t mut M,
-        declared: &'t mut Declared,
+        declared: &'t mut Arc<Declared>,
         topics: &'t mut BTreeMap<Topic, Replica>,
         limits: &'t QueueLimits,
         now: Timestamp,
@@ -324,10 +327,10 @@ impl<'t, M: Medium> Turn<'t, M> {
                 return Err(Stop::Needs(topic.clone()));
             }
         }
-        let before = self.declared.clone();
-        self.declared.routes = routes;
+        let before = Arc::clone(self.declared);
+        Arc::make_mut(self.declared).routes = routes;
         for spec in topology.topics {
-            let id = self.declared.number(&spec.topic);
+            let id = Arc::make_mut(self.declared).number(&spec.topic);
             let replica = self.topics.entry(spec.topic.clone()).or_insert_with(|| Replica::empty(id, &spec.topic));
             if replica.number == 0 || replica.topic.spec != spec {
                 replica.topic.spec = spec.clone();
@@ -344,7 +347,8 @@ impl<'t, M: Medium> Turn<'t, M> {
         }
         let is_changed = *self.declared != before;
         if is_changed {
-            self.declared.version = self.declared.version.saturating_add(1);
+            let declared = Arc::make_mut(self.declared);
+            declared.version = declared.version.saturating_add(1);
         }
         Ok(is_changed)
     }

@@ -106,7 +106,7 @@ impl Lane {
         let shared = Arc::clone(&self.shared);
         let Taken { jobs, topics, mut replicas, declared, is_declaring } = taken;
         let _back = Back { shared: &shared, topics: &topics, is_declaring };
-        let mut known = Declared::clone(&declared);
+        let mut known = declared;
         let reads = jobs.iter().all(|job| matches!(job, Job::Look(..) | Job::Stats(..) | Job::Topics(_)));
         let mut ended = self.decide(&jobs, &topics, &mut replicas, &mut known, !reads).await;
         if matches!(ended, Err(Ended::Lock)) {
@@ -116,7 +116,7 @@ impl Lane {
         match ended {
             Ok(Done { outcomes, written, is_declared }) => {
                 if is_declared {
-                    shared.state().declared = Arc::new(known);
+                    shared.state().declared = known;
                 }
                 replicas.values().for_each(|replica| shared.waiting.tell(replica));
                 jobs::answer(jobs, outcomes);
@@ -158,7 +158,7 @@ impl Lane {
         jobs: &[Job],
         topics: &BTreeSet<Topic>,
         replicas: &mut BTreeMap<Topic, Replica>,
-        declared: &mut Declared,
+        declared: &mut Arc<Declared>,
         locks: bool,
     ) -> Result<Done, Ended> {
         let shared = Arc::clone(&self.shared);
@@ -182,7 +182,7 @@ impl Lane {
         };
         let begun = raw_sql(AssertSqlSafe(begin)).execute(&mut *session);
         within(answer_max, begun).await.map_err(failed("beginning"))?;
-        let mut medium = InSession::new(session, &shared.sql, answer_max, Arc::new(declared.clone()));
+        let mut medium = InSession::new(session, &shared.sql, answer_max, Arc::clone(declared));
         let first = topics.first().map(|topic| (topic, declared.id(topic)));
         let (id, from) = match first {
             None => (0, 0),

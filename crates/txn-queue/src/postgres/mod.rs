@@ -145,12 +145,14 @@ impl Shared {
     async fn read_topology(&self, medium: &mut InSession<'_>) -> Result<(), Error> {
         let asked = ask(&self.sql.topology).fetch_optional(&mut *medium.connection);
         let json = within(self.answer_max, asked).await.map_err(failed("reading the topology"))?;
-        if let Some(row) = json {
-            let declared = Declared::read(row.try_get(0).map_err(failed("reading the topology"))?)?;
-            let mut state = self.state();
-            if state.declared.version < declared.version {
-                state.declared = Arc::new(declared);
-            }
+        let declared = match json {
+            Some(row) => Declared::read(row.try_get(0).map_err(failed("reading the topology"))?)?,
+            None => Declared::default(),
+        };
+        let mut state = self.state();
+        // Older than what is known, too: a database may have been restored.
+        if state.declared.version != declared.version {
+            state.declared = Arc::new(declared);
         }
         Ok(())
     }

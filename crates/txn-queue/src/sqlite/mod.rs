@@ -96,7 +96,7 @@ impl Sqlite {
         let path = path.as_ref().to_owned();
         let lock = open::lock(&path)?;
         let connection = open::connection(&path)?;
-        let declared = writer::read_topology(&connection)?;
+        let declared = Arc::new(writer::read_topology(&connection)?);
         let waiting = Arc::<Waiting>::default();
         let (calls, taken) = sync_channel(limits.calls_max);
         let writer = Writer {

@@ -40,7 +40,7 @@ const TIDY_MAX: i64 = 4_096;
 pub(super) struct Writer {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
-    pub(super) declared: Declared,
+    pub(super) declared: Arc<Declared>,
     pub(super) topics: BTreeMap<Topic, Replica>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: QueueLimits,
@@ -86,7 +86,7 @@ impl Writer {
                 Err(error) => return jobs.into_iter().for_each(|job| job.fail(&error)),
             }
         }
-        let declared = self.declared.clone();
+        let declared = Arc::clone(&self.declared);
         match self.decide(&jobs) {
             Ok(outcomes) => {
                 self.topics.values().for_each(|replica| self.waiting.tell(replica));
@@ -159,7 +159,7 @@ impl Writer {
 
     fn reopen(&mut self) -> Result<(), Error> {
         self.connection = open::connection(&self.path)?;
-        self.declared = read_topology(&self.connection)?;
+        self.declared = Arc::new(read_topology(&self.connection)?);
         self.topics.clear();
         Ok(())
     }
