@@ -9,6 +9,7 @@ const HOST: &str = "tests/it/commit_in/postgres.rs";
 /// Each function, the file of the test that drops its call, and the call as it stands there.
 const DROPPED: &[(&str, &str, &str)] = &[
     ("Consumer::acknowledge", SUITE, "drops.call(consumer.acknowledge())"),
+    ("Consumer::acknowledge_up_to", SUITE, "drops.call(consumer.acknowledge_up_to(last))"),
     ("Consumer::list", SUITE, "        Consumer::list(&*store),\n    ];"),
     ("Consumer::next", SUITE, "inner.call(consumer.next())"),
     ("Consumer::open", SUITE, "drops.call(open())"),
