@@ -169,7 +169,7 @@ async fn a_full_topic_does_not_refuse_what_a_host_commits_and_a_repetition_is_on
     assert_eq!(subject.queue.publish(vec![subject.message("5")]).await.unwrap(), [full]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn outside_of_a_transaction_nothing_is_done() {
     let subject = Subject::new("host_none").await;
     let mut session = subject.pool.acquire().await.unwrap();
