@@ -49,6 +49,11 @@ impl TraceParent {
         self.span
     }
 
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) const fn flags(self) -> u8 {
+        self.flags
+    }
+
     /// Whether the sender may have recorded the trace.
     #[must_use]
     pub const fn is_sampled(self) -> bool {

@@ -48,8 +48,8 @@ pub(crate) enum Job {
 /// How the calls of a turn have come out, before it is committed.
 pub(crate) struct Outcomes {
     results: Vec<Outcome>,
-    /// The messages that were leased.
-    messages: HashMap<(Topic, u64), Row>,
+    /// The messages that were leased, in order.
+    messages: HashMap<Topic, Vec<Row>>,
 }
 
 enum Outcome {
@@ -206,7 +206,7 @@ fn told<T>(result: Result<T, Stop>) -> Result<Result<T, Error>, Stop> {
     }
 }
 
-async fn messages<M: Medium>(turn: &mut Turn<'_, M>, results: &[Outcome]) -> Result<HashMap<(Topic, u64), Row>, Stop> {
+async fn messages<M: Medium>(turn: &mut Turn<'_, M>, results: &[Outcome]) -> Result<HashMap<Topic, Vec<Row>>, Stop> {
     let mut wanted: HashMap<Topic, Vec<u64>> = HashMap::new();
     for outcome in results {
         if let Outcome::Receive(Ok(given), _) = outcome
@@ -220,17 +220,9 @@ async fn messages<M: Medium>(turn: &mut Turn<'_, M>, results: &[Outcome]) -> Res
     for (topic, mut positions) in wanted {
         positions.sort_unstable();
         positions.dedup();
-        let Some(id) = turn.topics.get(&topic).map(|replica| replica.id) else { continue };
-        let rows = turn.fetch(&topic, id, &positions).await?;
-        if rows.len() != positions.len() {
-            let context = format!(
-                "{} of {} messages of {topic} are missing",
-                positions.len().abs_diff(rows.len()),
-                positions.len()
-            );
-            return Err(Stop::Failed(Error::new(ErrorKind::Corrupt, context)));
-        }
-        messages.extend(rows.into_iter().map(|row| ((topic.clone(), row.position), row)));
+        let mut rows = turn.fetch(&topic, &positions).await?;
+        rows.sort_unstable_by_key(|row| row.position);
+        messages.insert(topic, rows);
     }
     Ok(messages)
 }
@@ -238,8 +230,6 @@ async fn messages<M: Medium>(turn: &mut Turn<'_, M>, results: &[Outcome]) -> Res
 /// Gives every call its answer, when the turn is committed.
 pub(crate) fn answer(jobs: Vec<Job>, outcomes: Outcomes) {
     let Outcomes { results, messages } = outcomes;
-    // A message that several groups are given is made once.
-    let mut made: HashMap<(Topic, u64), Arc<crate::message::Message>> = HashMap::new();
     for (job, outcome) in jobs.into_iter().zip(results) {
         match (job, outcome) {
             (Job::Publish(_, reply), Outcome::Publish(result)) => drop(reply.send(result)),
@@ -253,9 +243,9 @@ pub(crate) fn answer(jobs: Vec<Job>, outcomes: Outcomes) {
             (Job::Control(_, _, reply) | Job::Declare(_, reply), Outcome::Nothing(result)) => drop(reply.send(result)),
             (Job::Look(_, reply), Outcome::Nothing(result)) => drop(reply.map(|reply| reply.send(result))),
             (Job::Receive(_, reply), Outcome::Receive(result, seen)) => {
-                let received = result.and_then(|given| {
-                    let deliveries = deliveries(&given, &messages, &mut made)?;
-                    Ok(Received { deliveries, next_in: given.next_in, seen })
+                let received = result.map(|given| {
+                    let rows = messages.get(given.group.topic()).map(Vec::as_slice).unwrap_or_default();
+                    Received { deliveries: deliveries(&given, rows), next_in: given.next_in, seen }
                 });
                 drop(reply.send(received));
             }
@@ -265,31 +255,18 @@ pub(crate) fn answer(jobs: Vec<Job>, outcomes: Outcomes) {
     }
 }
 
-fn deliveries(
-    given: &Given,
-    messages: &HashMap<(Topic, u64), Row>,
-    made: &mut HashMap<(Topic, u64), Arc<crate::message::Message>>,
-) -> Result<Vec<Delivery>, Error> {
-    let mut deliveries = Vec::with_capacity(given.leased.len());
-    for leased in &given.leased {
-        let place = (given.group.topic().clone(), leased.position);
-        let Some(row) = messages.get(&place) else { continue };
-        let message = match made.get(&place) {
-            Some(message) => Arc::clone(message),
-            None => {
-                let message = Arc::new(row.message()?);
-                made.insert(place, Arc::clone(&message));
-                message
-            }
-        };
-        deliveries.push(Delivery {
+fn deliveries(given: &Given, rows: &[Row]) -> Vec<Delivery> {
+    let row = |position: u64| rows.get(rows.binary_search_by_key(&position, |row| row.position).ok()?);
+    let delivery = |leased: &crate::engine::group::Leased| {
+        let row = row(leased.position)?;
+        Some(Delivery {
             lease: Lease { group: given.group.clone(), position: Position(leased.position), token: leased.token },
-            message,
+            message: Arc::clone(&row.message),
             deliveries: leased.deliveries,
             accepted_at: row.accepted_at,
             leased_until: given.until,
-            death: row.death()?.map(Arc::new),
-        });
-    }
-    Ok(deliveries)
+            death: row.death.clone(),
+        })
+    };
+    given.leased.iter().filter_map(delivery).collect()
 }

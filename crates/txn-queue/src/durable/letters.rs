@@ -11,7 +11,7 @@ use super::{
 use crate::{
     admin::{Redrive, Redriven},
     engine::{group::Dying, log::Stored},
-    message::Priority,
+    message::Message,
     name::Topic,
     queue::{Group, Position},
     topology::Death,
@@ -33,8 +33,8 @@ impl<M: Medium> Turn<'_, M> {
         let state = self.topics.get_mut(group.topic()).ok_or_else(|| Stop::Needs(group.topic().clone()))?;
         let state = state.topic.group(group).map_err(Stop::Refused)?;
         let (deliveries, mut reasons) = state.history(dead.position);
-        if let Some(before) = row.death()? {
-            reasons.splice(0..0, before.reasons);
+        if let Some(before) = &row.death {
+            reasons.splice(0..0, before.reasons.iter().cloned());
         }
         let death = Death {
             cause: dead.cause,
@@ -48,7 +48,7 @@ impl<M: Medium> Turn<'_, M> {
         };
         let letter = letter(&row, now, now, None);
         let redriven = row.redriven;
-        self.add(letters, letter, |position, stored| row.moved(position, stored, Some(&death), redriven))
+        self.add(letters, letter, |position, stored| row.moved(position, stored, Some(death), redriven))
     }
 
     pub(crate) async fn redrive(&mut self, redrive: &Redrive) -> Result<Redriven, Stop> {
@@ -59,16 +59,15 @@ impl<M: Medium> Turn<'_, M> {
         let max = redrive.max.min(usize::try_from(room).unwrap_or(usize::MAX));
         self.enter(&letters).await?;
         let dead = self.topics.get(&letters).ok_or_else(|| Stop::Needs(letters.clone()))?;
-        let id = dead.id;
         let kept = dead.topic.log.iter().filter(|(_, stored)| !stored.is_removed);
         let positions: Vec<u64> = kept.map(|(position, _)| position).collect();
         let mut redriven = Redriven { moved: 0, has_more: false };
         'letters: for page in positions.chunks(PAGE) {
-            let mut rows = self.fetch(&letters, id, page).await?;
+            let mut rows = self.fetch(&letters, page).await?;
             rows.sort_unstable_by_key(|row| row.position);
             for row in rows {
-                let Some(death) = row.death()?.filter(|death| death.group == redrive.group) else { continue };
-                if !redrive.which.chooses(&death, &row.message()?) {
+                let Some(death) = row.death.as_deref().filter(|death| death.group == redrive.group) else { continue };
+                if !redrive.which.chooses(death, &row.message) {
                     continue;
                 }
                 if redriven.moved >= max {
@@ -100,7 +99,6 @@ impl<M: Medium> Turn<'_, M> {
 }
 
 fn letter(row: &Row, accepted_at: Timestamp, due: Timestamp, only: Option<crate::name::GroupName>) -> Stored {
-    let times = [accepted_at.as_nanos(), due.as_nanos(), Timestamp::MAX.as_nanos()];
-    let priority = Priority::new(row.priority).unwrap_or_default();
-    stored(row.key.clone(), priority.level(), times, only)
+    let Message { key, priority, .. } = &*row.message;
+    stored(key.clone(), *priority, [accepted_at, due, Timestamp::MAX], only)
 }

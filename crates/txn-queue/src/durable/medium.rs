@@ -1,10 +1,12 @@
 //! Where a durable backend keeps steps and messages.
 
-use std::future::Future;
+use std::{collections::VecDeque, future::Future, ops::Range};
 
 use txn_change::Timestamp;
 
 use super::{
+    pack::{self, Pack},
+    packs::Packs,
     replica::Replica,
     row::{Brief, Row},
     step::{Op, Step},
@@ -18,8 +20,8 @@ use crate::{
 /// Steps in a page, at most.
 pub(crate) const STEPS: usize = 1_024;
 
-/// Messages in a page, at most.
-pub(crate) const BRIEFS: u64 = 16_384;
+/// Packs in a page, at most.
+pub(crate) const PACKS: usize = 256;
 
 /// One transaction, on a medium in which some topics are locked for it.
 ///
@@ -34,11 +36,16 @@ pub(crate) trait Medium: Send {
     /// The newest saved state of a topic, and the number of the step that it was saved after.
     fn saved(&mut self, topic: i64) -> impl Future<Output = Result<Option<(u64, Vec<u8>)>, Error>> + Send;
 
-    /// The messages of a topic from one position to before another, in order.
-    fn briefs(&mut self, topic: i64, from: u64, until: u64) -> impl Future<Output = Result<Vec<Brief>, Error>> + Send;
+    /// Of the packs of a topic that begin before `until`: the one that holds the message at `from`, and those that follow, in order; at most [`PACKS`]. Where each begins, and its first part.
+    fn briefs(
+        &mut self,
+        topic: i64,
+        from: u64,
+        until: u64,
+    ) -> impl Future<Output = Result<Vec<(u64, Vec<u8>)>, Error>> + Send;
 
-    /// The messages at these positions, in any order.
-    fn rows(&mut self, topic: i64, positions: &[u64]) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
+    /// The packs that begin at these positions, in any order.
+    fn packs(&mut self, topic: i64, firsts: &[u64]) -> impl Future<Output = Result<Vec<Pack>, Error>> + Send;
 
     /// What was published under these dedupe ids and is remembered still.
     fn repeats(
@@ -96,6 +103,8 @@ pub(crate) struct Written<'d> {
     pub(crate) topic: i64,
     pub(crate) step: Step,
     pub(crate) draft: &'d Draft,
+    /// The messages of the draft.
+    pub(crate) packs: Vec<Pack>,
     /// The state after the step, when it is time to save it.
     pub(crate) saved: Option<Vec<u8>>,
 }
@@ -136,15 +145,9 @@ pub(crate) async fn read<M: Medium>(
         None => Replica::empty(id, name),
         Some((number, bytes)) => {
             let saved: super::replica::Saved = super::step::from_bytes("a saved topic", &bytes)?;
-            let wanted = saved.messages();
-            let mut messages = Vec::new();
-            let mut at = wanted.start;
-            while at < wanted.end {
-                let until = at.saturating_add(BRIEFS).min(wanted.end);
-                messages.extend(medium.briefs(id, at, until).await?);
-                at = until;
-            }
-            Replica::restore(id, number, saved, messages)?
+            let (mut messages, mut packs) = (VecDeque::new(), Packs::default());
+            add(medium, id, saved.messages(), &mut messages, &mut packs).await?;
+            Replica::restore(id, number, saved, messages.into(), packs)?
         }
     };
     let from = replica.number.saturating_add(1);
@@ -177,18 +180,10 @@ async fn follow<M: Medium>(medium: &mut M, mut replica: Replica, from: u64) -> R
             Op::Added(count) => sum.saturating_add(u64::from(*count)),
             _ => sum,
         });
-        let (mut at, end) = (replica.topic.log.end(), replica.topic.log.end().saturating_add(added));
-        let mut messages = std::collections::VecDeque::new();
+        let end = replica.topic.log.end();
+        let mut messages = VecDeque::new();
+        add(medium, replica.id, end..end.saturating_add(added), &mut messages, &mut replica.packs).await?;
         for (step, ops) in read {
-            let wanted = ops.iter().fold(0u64, |sum, op| match op {
-                Op::Added(count) => sum.saturating_add(u64::from(*count)),
-                _ => sum,
-            });
-            while u64::try_from(messages.len()).unwrap_or(u64::MAX) < wanted && at < end {
-                let until = at.saturating_add(BRIEFS).min(end);
-                messages.extend(medium.briefs(replica.id, at, until).await?);
-                at = until;
-            }
             replica.follow(&step, ops, &mut messages)?;
         }
         if count < STEPS {
@@ -196,4 +191,30 @@ async fn follow<M: Medium>(medium: &mut M, mut replica: Replica, from: u64) -> R
         }
         from = replica.number.saturating_add(1);
     }
+}
+
+/// Reads the messages at these positions, and any that stand in a pack with them.
+async fn add<M: Medium>(
+    medium: &mut M,
+    topic: i64,
+    wanted: Range<u64>,
+    messages: &mut VecDeque<Brief>,
+    packs: &mut Packs,
+) -> Result<(), Error> {
+    let mut at = wanted.start;
+    while at < wanted.end {
+        let page = medium.briefs(topic, at, wanted.end).await?;
+        let before = at;
+        for (first, bytes) in page {
+            let briefs = pack::briefs(first, &bytes)?;
+            at = briefs.last().map_or(at, |last| last.position.saturating_add(1));
+            packs.push(first);
+            messages.extend(briefs);
+        }
+        if at <= before {
+            // Whoever takes the messages in misses the next, and says so.
+            break;
+        }
+    }
+    Ok(())
 }

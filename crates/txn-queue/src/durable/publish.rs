@@ -122,7 +122,7 @@ impl<M: Medium> Turn<'_, M> {
         for topic in &takers {
             let stored = of_message(&message, self.now, due, expires);
             let Some(replica) = self.topics.get_mut(*topic) else { continue };
-            let row = Row::new(replica.topic.log.end(), &message, &stored);
+            let row = Row::new(replica.topic.log.end(), Arc::clone(&message), &stored);
             let position = row.position;
             let until = self.now.after(replica.topic.spec.dedupe_window).unwrap_or(Timestamp::MAX);
             replica.topic.push(stored, self.now, |_, _| ());

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use txn_change::Timestamp;
 
 use super::{
+    packs::Packs,
     row::Brief,
     step::{self, Op, Step},
 };
@@ -36,10 +37,11 @@ pub(crate) struct Replica {
     pub(crate) at: Timestamp,
     /// The step up to which it was saved last.
     pub(crate) saved: u64,
-    /// The first message that is kept for whoever reads the saved state.
-    pub(crate) saved_first: u64,
+    /// Whoever reads the saved state wants the messages from here on; those before it may be deleted.
+    saved_first: u64,
     /// Messages before this one have been deleted.
     tidied: u64,
+    pub(crate) packs: Packs,
     /// What hosts' transactions brought with lower tickets has been taken in.
     pub(crate) hosted: Hosted,
     /// Tells this reading of the topic from all others in this process; never 0.
@@ -122,6 +124,7 @@ impl Replica {
             saved: 0,
             saved_first: 0,
             tidied: 0,
+            packs: Packs::default(),
             hosted: Hosted::default(),
             reading: reading(),
         }
@@ -144,8 +147,13 @@ impl Replica {
         self.tidied
     }
 
-    pub(crate) fn save(&self) -> Saved {
+    /// Its state, which will be read from here on.
+    pub(crate) fn save(&mut self) -> Saved {
+        self.saved = self.number;
         let Decided { spec, log, groups, dropped, .. } = &self.topic;
+        // A pack stays until all of its messages may go.
+        let first = if log.len() == 0 { None } else { self.packs.first_of(log.first()) };
+        self.saved_first = first.unwrap_or(log.first());
         let altered = log.iter().filter(|(_, stored)| stored.is_removed || stored.is_moved);
         Saved {
             nonce: self.nonce,
@@ -161,13 +169,20 @@ impl Replica {
         }
     }
 
-    /// The topic as it was saved after the step of this number; the messages are those that [`Saved::messages`] names.
-    pub(crate) fn restore(id: i64, number: u64, saved: Saved, messages: Vec<Brief>) -> Result<Self, Error> {
+    /// The topic as it was saved after the step of this number; the messages are those that [`Saved::messages`] names, and any that stand in a pack with them.
+    pub(crate) fn restore(
+        id: i64,
+        number: u64,
+        saved: Saved,
+        messages: Vec<Brief>,
+        packs: Packs,
+    ) -> Result<Self, Error> {
         let name = saved.spec.topic.clone();
         let mut topic = Decided::new(saved.spec);
         topic.log = Log::starting_at(saved.first);
         topic.dropped = saved.dropped;
-        for Brief { position, stored } in messages {
+        let saved_first = messages.first().map_or(saved.first, |brief| brief.position);
+        for Brief { position, stored } in messages.into_iter().filter(|brief| brief.position >= saved.first) {
             if topic.log.end() != position {
                 return Err(missing(&name, topic.log.end()));
             }
@@ -184,7 +199,7 @@ impl Replica {
             let group = GroupState::restore(group, &topic.log, at);
             topic.groups.insert(group.group().name().clone(), group);
         }
-        let (nonce, saved_first) = (saved.nonce, saved.first);
+        let nonce = saved.nonce;
         Ok(Self {
             id,
             topic,
@@ -194,6 +209,7 @@ impl Replica {
             saved: number,
             saved_first,
             tidied: 0,
+            packs,
             hosted: Hosted::default(),
             reading: reading(),
         })
@@ -209,6 +225,7 @@ impl Replica {
             self.apply(op, step.at, added)?;
         }
         (self.number, self.nonce, self.at) = (step.number, step.nonce, self.at.max(step.at));
+        self.packs.forget_before(self.topic.log.first());
         Ok(())
     }
 

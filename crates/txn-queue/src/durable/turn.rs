@@ -1,7 +1,7 @@
 //! A turn: the topics are locked and read, calls are decided one after the other, and what came of them is written at once.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -10,6 +10,7 @@ use txn_change::Timestamp;
 use super::{
     declared::Declared,
     medium::{Draft, Medium, Written},
+    pack::{self, Opened},
     replica::Replica,
     row::Row,
     step::{self, Leases, Op, Step},
@@ -21,7 +22,7 @@ use crate::{
         group::{Dying, Leased, Wanted},
         topic::{Topic as Decided, find},
     },
-    error::Error,
+    error::{Error, ErrorKind},
     limits::QueueLimits,
     name::Topic,
     queue::{Action, Group, Receive, Settle, Settled},
@@ -216,9 +217,8 @@ impl<'t, M: Medium> Turn<'t, M> {
         let state = self.replica(group.topic())?.topic.group(group).map_err(Stop::Refused)?;
         let letters = state.spec.dead_letter_topic();
         self.enter(&letters).await?;
-        let id = self.replica(group.topic())?.id;
         let positions: Vec<u64> = dying.iter().map(|dying| dying.position).collect();
-        let rows = self.fetch(group.topic(), id, &positions).await?;
+        let rows = self.fetch(group.topic(), &positions).await?;
         let mut rows: HashMap<u64, Row> = rows.into_iter().map(|row| (row.position, row)).collect();
         for dead in dying {
             let Some(row) = rows.remove(&dead.position) else { continue };
@@ -236,15 +236,39 @@ impl<'t, M: Medium> Turn<'t, M> {
         Ok(())
     }
 
-    /// Messages, of which this very turn may have published some.
-    pub(super) async fn fetch(&mut self, topic: &Topic, id: i64, positions: &[u64]) -> Result<Vec<Row>, Stop> {
-        let wanted: HashSet<u64> = positions.iter().copied().collect();
-        let drafted = self.drafts.get(topic).into_iter().flat_map(|draft| &draft.rows);
-        let mut rows: Vec<Row> = drafted.filter(|row| wanted.contains(&row.position)).cloned().collect();
-        if rows.len() < positions.len() {
-            let found: HashSet<u64> = rows.iter().map(|row| row.position).collect();
-            let rest: Vec<u64> = positions.iter().copied().filter(|position| !found.contains(position)).collect();
-            rows.extend(self.medium.rows(id, &rest).await?);
+    /// The messages at these positions, of which this very turn may have published some.
+    pub(super) async fn fetch(&mut self, topic: &Topic, positions: &[u64]) -> Result<Vec<Row>, Stop> {
+        let mut rows = Vec::with_capacity(positions.len());
+        let mut missing: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        let Self { topics, drafts, .. } = self;
+        let replica = topics.get_mut(topic).ok_or_else(|| Stop::Needs(topic.clone()))?;
+        let drafted = drafts.get(topic).map(|draft| draft.rows.as_slice()).unwrap_or_default();
+        for position in positions.iter().copied() {
+            let nth = drafted.first().and_then(|first| usize::try_from(position.checked_sub(first.position)?).ok());
+            if let Some(row) = nth.and_then(|nth| drafted.get(nth)) {
+                rows.push(row.clone());
+            } else if let Some(row) = replica.packs.row(position)? {
+                rows.push(row);
+            } else {
+                missing.entry(replica.packs.first_of(position).unwrap_or(position)).or_default().push(position);
+            }
+        }
+        if !missing.is_empty() {
+            let firsts: Vec<u64> = missing.keys().copied().collect();
+            let packs = self.medium.packs(replica.id, &firsts).await?;
+            for pack in packs {
+                let first = pack.first;
+                let opened = Opened::new(pack)?;
+                for position in missing.remove(&first).into_iter().flatten() {
+                    rows.extend(opened.row(position)?);
+                }
+                replica.packs.read(first, opened);
+            }
+        }
+        if rows.len() != positions.len() {
+            let missing = positions.len().abs_diff(rows.len());
+            let context = format!("{missing} of {} messages of {topic} are missing", positions.len());
+            return Err(Stop::Failed(Error::new(ErrorKind::Corrupt, context)));
         }
         Ok(rows)
     }
@@ -379,13 +403,19 @@ impl<'t, M: Medium> Turn<'t, M> {
             let step =
                 Step { number: replica.number, nonce: self.nonce, at: self.now, body: step::to_bytes(&draft.ops) };
             let is_due = replica.number.saturating_sub(replica.saved) >= self.limits.steps_max;
-            let saved = is_due.then(|| {
-                replica.saved = replica.number;
-                replica.saved_first = replica.topic.log.first();
-                step::to_bytes(&replica.save())
-            });
+            let packs = pack::write(&draft.rows);
+            let mut rest = draft.rows.as_slice();
+            for (pack, next) in packs.iter().zip(packs.iter().skip(1).map(Some).chain([None])) {
+                let count = next.and_then(|next| usize::try_from(next.first.saturating_sub(pack.first)).ok());
+                let (rows, others) = rest.split_at(count.unwrap_or(rest.len()).min(rest.len()));
+                replica.packs.push(pack.first);
+                replica.packs.wrote(rows);
+                rest = others;
+            }
+            replica.packs.forget_before(replica.topic.log.first());
+            let saved = is_due.then(|| step::to_bytes(&replica.save()));
             written.push((replica.id, replica.number));
-            self.medium.write(Written { topic: replica.id, step, draft: &draft, saved }).await?;
+            self.medium.write(Written { topic: replica.id, step, draft: &draft, packs, saved }).await?;
         }
         Ok(written)
     }

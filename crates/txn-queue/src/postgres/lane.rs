@@ -164,7 +164,7 @@ impl Lane {
         let shared = Arc::clone(&self.shared);
         let answer_max = shared.answer_max;
         if self.session.is_none() {
-            self.session = Some(connect(&shared.session, answer_max).await?);
+            self.session = Some(session(&shared).await?);
         }
         let Some(session) = self.session.as_mut() else {
             return Err(Error::new(ErrorKind::Unavailable, "no session").into());
@@ -180,8 +180,6 @@ impl Lane {
             // One snapshot, in which nothing is deleted between two statements.
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned()
         };
-        let begun = raw_sql(AssertSqlSafe(begin)).execute(&mut *session);
-        within(answer_max, begun).await.map_err(failed("beginning"))?;
         let mut medium = InSession::new(session, &shared.sql, answer_max, Arc::clone(declared));
         let first = topics.first().map(|topic| (topic, declared.id(topic)));
         let (id, from) = match first {
@@ -191,7 +189,7 @@ impl Lane {
                 (id?, from)
             }
         };
-        let looked = medium.look(id, from).await?;
+        let looked = medium.begin(begin, id, from).await?;
         if looked.version != declared.version {
             shared.read_topology(&mut medium).await?;
             return Err(Ended::Again(BTreeSet::new()));
@@ -232,7 +230,8 @@ impl Lane {
             (false, true) => "SET LOCAL synchronous_commit = off; COMMIT",
             (false, false) => "COMMIT",
         };
-        let ended = within(answer_max, raw_sql(end).execute(&mut *medium.connection)).await;
+        let end = std::mem::take(&mut medium.end) + end;
+        let ended = within(answer_max, raw_sql(AssertSqlSafe(end)).execute(&mut *medium.connection)).await;
         if let Err(error) = ended {
             let wrote = Wrote { nonce, steps: written.clone() };
             self.find_out(wrote, failed("committing")(error)).await?;
@@ -256,7 +255,7 @@ impl Lane {
 
     async fn is_there(&mut self, topic: i64, number: u64, nonce: u64) -> Result<bool, Error> {
         let shared = Arc::clone(&self.shared);
-        let mut session = connect(&shared.session, shared.answer_max).await?;
+        let mut session = session(&shared).await?;
         let begin = shared.sql.begin([topic].into_iter());
         let begun = raw_sql(AssertSqlSafe(begin)).execute(&mut session);
         within(shared.answer_max, begun).await.map_err(failed("beginning"))?;
@@ -300,6 +299,14 @@ impl Lane {
             self.session = None;
         }
     }
+}
+
+/// A session, with what it executes prepared.
+async fn session(shared: &Shared) -> Result<PgConnection, Error> {
+    let mut session = connect(&shared.session, shared.answer_max).await?;
+    let prepared = raw_sql(AssertSqlSafe(shared.sql.prepare.clone())).execute(&mut session);
+    within(shared.answer_max, prepared).await.map_err(failed("preparing a session"))?;
+    Ok(session)
 }
 
 struct Done {

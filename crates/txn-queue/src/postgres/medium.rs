@@ -6,6 +6,7 @@ use sqlx::{
     AssertSqlSafe, PgConnection, Row as _,
     postgres::{PgArguments, PgRow},
     query::Query,
+    raw_sql,
 };
 use txn_change::Timestamp;
 
@@ -17,12 +18,12 @@ use super::{
 use crate::{
     durable::{
         declared::Declared,
-        medium::{FromHost, HOSTED, Medium, STEPS, Written},
-        row::{self, Brief, Row},
+        medium::{FromHost, HOSTED, Medium, PACKS, STEPS, Written},
+        pack::Pack,
         step::Step,
     },
     error::{Error, ErrorKind},
-    name::{DedupeId, GroupName, Key, ScheduleKey, Topic},
+    name::{DedupeId, GroupName, ScheduleKey, Topic},
     queue::{Publish, Refusal},
 };
 
@@ -34,6 +35,8 @@ pub(super) struct InSession<'c> {
     pub(super) declared: Arc<Declared>,
     /// Steps of one topic that were read with the time.
     pub(super) looked: Option<(i64, u64, Vec<Step>)>,
+    /// What is yet to be executed, with the COMMIT.
+    pub(super) end: String,
     /// The last ticket that a host has drawn; 0 when none ever has.
     pub(super) ticket: i64,
 }
@@ -70,32 +73,6 @@ fn name<T>(text: Option<&str>, new: impl Fn(&str) -> Result<T, txn_change::NameE
     text.map(|text| new(text).map_err(|error| sqlx::Error::Decode(Box::new(error)))).transpose()
 }
 
-fn read_brief(row: &PgRow) -> sqlx::Result<Brief> {
-    let times = [row.try_get(1)?, row.try_get(2)?, row.try_get(3)?];
-    let priority = u8::try_from(row.try_get::<i16, _>(4)?).unwrap_or(u8::MAX);
-    let key = name(row.try_get(5)?, |text| Key::new(text))?;
-    let only = name(row.try_get(6)?, |text| GroupName::new(text))?;
-    let position = row.try_get::<i64, _>(0)?.cast_unsigned();
-    Ok(Brief { position, stored: row::stored(key, priority, times, only) })
-}
-
-fn read_row(row: &PgRow) -> sqlx::Result<Row> {
-    let Brief { position, stored } = read_brief(row)?;
-    Ok(Row {
-        position,
-        accepted_at: stored.accepted_at,
-        due: stored.due,
-        expires: stored.expires,
-        priority: stored.priority.level(),
-        key: stored.key,
-        only: stored.only,
-        redriven: u32::try_from(row.try_get::<i32, _>(7)?).unwrap_or(0),
-        death: row.try_get(8)?,
-        head: row.try_get(9)?,
-        data: Arc::from(row.try_get::<&[u8], _>(10)?),
-    })
-}
-
 impl<'c> InSession<'c> {
     pub(super) fn new(
         connection: &'c mut PgConnection,
@@ -103,7 +80,7 @@ impl<'c> InSession<'c> {
         answer_max: Duration,
         declared: Arc<Declared>,
     ) -> Self {
-        Self { connection, sql, answer_max, declared, looked: None, ticket: 0 }
+        Self { connection, sql, answer_max, declared, looked: None, end: String::new(), ticket: 0 }
     }
 
     fn topic_of(&self, id: i64) -> Result<Topic, Error> {
@@ -127,24 +104,27 @@ impl<'c> InSession<'c> {
         Ok(done.rows_affected())
     }
 
-    /// What time it is, which topology there is, and what was done to one topic lately.
-    pub(super) async fn look(&mut self, topic: i64, from: u64) -> Result<Looked, Error> {
-        let max = i64::try_from(STEPS).unwrap_or(i64::MAX);
-        let sql = self.sql;
-        let asked = ask(&sql.look).bind(topic).bind(from.cast_signed()).bind(max);
-        let rows = self.list("looking at a topic", asked, |row| {
-            let number = |at: usize| row.try_get::<i64, _>(at);
-            let (oldest, next) = (number(2)?.cast_unsigned(), number(3)?.cast_unsigned());
-            let (version, now) = (number(0)?.cast_unsigned(), Timestamp::from_nanos(number(1)?));
-            let is_there = row.try_get::<Option<i64>, _>(5)?.is_some();
-            let step = is_there.then(|| read_step(row, 5)).transpose()?;
-            Ok((Looked { version, now, oldest, next }, number(4)?, step))
-        });
+    /// Begins, in these words, and looks: what time it is, which topology there is, and what was done to one topic lately.
+    pub(super) async fn begin(&mut self, begin: String, topic: i64, from: u64) -> Result<Looked, Error> {
+        let doing = "beginning and looking at a topic";
+        let text = format!("{begin}; {}", Sql::look(topic, from));
+        let asked = raw_sql(AssertSqlSafe(text)).fetch_all(&mut *self.connection);
+        let rows = within(self.answer_max, asked).await.map_err(failed(doing))?;
         let (mut looked, mut steps) = (None, Vec::new());
-        for (look, ticket, step) in rows.await? {
-            self.ticket = ticket;
-            looked = Some(look);
-            steps.extend(step);
+        // What locks returns rows, too: of one column.
+        for row in rows.iter().filter(|row| row.len() > 1) {
+            let mut read = || {
+                let number = |at: usize| row.try_get::<i64, _>(at);
+                let (oldest, next) = (number(2)?.cast_unsigned(), number(3)?.cast_unsigned());
+                let (version, now) = (number(0)?.cast_unsigned(), Timestamp::from_nanos(number(1)?));
+                looked = Some(Looked { version, now, oldest, next });
+                self.ticket = number(4)?;
+                if row.try_get::<Option<i64>, _>(5)?.is_some() {
+                    steps.push(read_step(row, 5)?);
+                }
+                Ok(())
+            };
+            read().map_err(failed(doing))?;
         }
         self.looked = Some((topic, from, steps));
         looked.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the server did not tell its time"))
@@ -154,31 +134,10 @@ impl<'c> InSession<'c> {
     pub(super) async fn tidy(&mut self, topic: i64, range: std::ops::Range<u64>, now: Timestamp) -> Result<(), Error> {
         let sql = self.sql;
         let (first, until) = (range.start.cast_signed(), range.end.cast_signed());
-        self.run("deleting messages", ask(&sql.rows_tidy).bind(topic).bind(until).bind(first)).await?;
+        self.run("deleting messages", ask(&sql.packs_tidy).bind(topic).bind(until).bind(first)).await?;
         self.run("deleting schedule keys", ask(&sql.schedules_tidy).bind(topic).bind(until)).await?;
         let max = until.saturating_sub(first);
         self.run("deleting dedupe ids", ask(&sql.repeats_tidy).bind(now.as_nanos()).bind(max)).await.map(drop)
-    }
-
-    async fn write_rows(&mut self, topic: i64, rows: &[Row]) -> Result<(), Error> {
-        fn all<'r, T>(rows: &'r [Row], of: impl Fn(&'r Row) -> T) -> Vec<T> {
-            rows.iter().map(of).collect()
-        }
-        let sql = self.sql;
-        let asked = ask(&sql.rows_write)
-            .bind(topic)
-            .bind(all(rows, |row| row.position.cast_signed()))
-            .bind(all(rows, |row| row.accepted_at.as_nanos()))
-            .bind(all(rows, |row| row.due.as_nanos()))
-            .bind(all(rows, |row| row.expires.as_nanos()))
-            .bind(all(rows, |row| i32::try_from(row.redriven).unwrap_or(i32::MAX)))
-            .bind(all(rows, |row| i16::from(row.priority)))
-            .bind(all(rows, |row| row.key.as_deref()))
-            .bind(all(rows, |row| row.only.as_deref()))
-            .bind(all(rows, |row| row.death.as_deref()))
-            .bind(all(rows, |row| row.head.as_str()))
-            .bind(all(rows, |row| &*row.data));
-        self.run("writing messages", asked).await.map(drop)
     }
 }
 
@@ -205,16 +164,22 @@ impl Medium for InSession<'_> {
         Ok(self.list("reading a saved topic", ask(&sql.saved).bind(topic), read).await?.pop())
     }
 
-    async fn briefs(&mut self, topic: i64, from: u64, until: u64) -> Result<Vec<Brief>, Error> {
+    async fn briefs(&mut self, topic: i64, from: u64, until: u64) -> Result<Vec<(u64, Vec<u8>)>, Error> {
         let sql = self.sql;
-        let asked = ask(&sql.briefs).bind(topic).bind(from.cast_signed()).bind(until.cast_signed());
-        self.list("reading messages", asked, read_brief).await
+        let max = i64::try_from(PACKS).unwrap_or(i64::MAX);
+        let asked = ask(&sql.briefs).bind(topic).bind(from.cast_signed()).bind(until.cast_signed()).bind(max);
+        let read = |row: &PgRow| Ok((row.try_get::<i64, _>(0)?.cast_unsigned(), row.try_get(1)?));
+        self.list("reading messages", asked, read).await
     }
 
-    async fn rows(&mut self, topic: i64, positions: &[u64]) -> Result<Vec<Row>, Error> {
+    async fn packs(&mut self, topic: i64, firsts: &[u64]) -> Result<Vec<Pack>, Error> {
         let sql = self.sql;
-        let positions: Vec<i64> = positions.iter().map(|position| position.cast_signed()).collect();
-        self.list("reading messages", ask(&sql.rows).bind(topic).bind(positions), read_row).await
+        let firsts: Vec<i64> = firsts.iter().map(|first| first.cast_signed()).collect();
+        self.list("reading messages", ask(&sql.packs).bind(topic).bind(firsts), |row| {
+            let first = row.try_get::<i64, _>(0)?.cast_unsigned();
+            Ok(Pack { first, briefs: row.try_get(1)?, bodies: row.try_get(2)? })
+        })
+        .await
     }
 
     async fn repeats(
@@ -282,13 +247,17 @@ impl Medium for InSession<'_> {
     }
 
     async fn write(&mut self, written: Written<'_>) -> Result<(), Error> {
-        let Written { topic, step, draft, saved } = written;
+        let Written { topic, step, draft, packs, saved } = written;
         let sql = self.sql;
         let number = step.number.cast_signed();
-        let asked = ask(&sql.step_write).bind(topic).bind(number).bind(step.nonce.cast_signed());
-        self.run("writing a step", asked.bind(step.at.as_nanos()).bind(step.body)).await?;
-        if !draft.rows.is_empty() {
-            self.write_rows(topic, &draft.rows).await?;
+        self.end.push_str(&Sql::step(topic, &step));
+        self.end.push_str("; ");
+        if !packs.is_empty() {
+            let firsts: Vec<i64> = packs.iter().map(|pack| pack.first.cast_signed()).collect();
+            let briefs: Vec<&[u8]> = packs.iter().map(|pack| pack.briefs.as_slice()).collect();
+            let bodies: Vec<&[u8]> = packs.iter().map(|pack| pack.bodies.as_slice()).collect();
+            let asked = ask(&sql.packs_write).bind(topic).bind(firsts).bind(briefs).bind(bodies);
+            self.run("writing messages", asked).await?;
         }
         if !draft.repeats.is_empty() {
             let until: Vec<i64> = draft.repeats.iter().map(|repeat| repeat.until.as_nanos()).collect();

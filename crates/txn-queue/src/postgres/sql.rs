@@ -2,7 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, ErrorKind};
+use crate::{
+    durable::{medium::STEPS, step::Step},
+    error::{Error, ErrorKind},
+};
 
 /// Bytes of a schema's name, at most: PostgreSQL cuts names at 63 bytes without a word, and names of ours are made from this one.
 const NAME_MAX: usize = 31;
@@ -25,17 +28,17 @@ pub(super) struct Sql {
     pub(super) topology: String,
     pub(super) topology_write: String,
     pub(super) topology_tidy: String,
-    pub(super) look: String,
+    /// What every session prepares.
+    pub(super) prepare: String,
     pub(super) steps: String,
     pub(super) step_at: String,
-    pub(super) step_write: String,
+    pub(super) packs_write: String,
     pub(super) step_tidy: String,
     pub(super) saved: String,
     pub(super) saved_write: String,
     pub(super) briefs: String,
-    pub(super) rows: String,
-    pub(super) rows_write: String,
-    pub(super) rows_tidy: String,
+    pub(super) packs: String,
+    pub(super) packs_tidy: String,
     pub(super) repeats: String,
     pub(super) repeats_write: String,
     pub(super) repeats_tidy: String,
@@ -49,7 +52,7 @@ pub(super) struct Sql {
     pub(super) refuse: String,
 }
 
-/// Rows of messages, steps and dedupe ids are only ever added, and deleted in the order of their age when they are of no use any more. Nothing is updated: an old snapshot that is held
+/// Packs of messages, steps and dedupe ids are only ever added, and deleted in the order of their age when they are of no use any more. Nothing is updated: an old snapshot that is held
 /// open keeps what was deleted from being vacuumed, but no statement walks over it, since all begin behind it.
 const SETUP: &str = "
     CREATE TABLE IF NOT EXISTS {s}.format (version int PRIMARY KEY);
@@ -71,21 +74,15 @@ const SETUP: &str = "
         body bytea NOT NULL,
         PRIMARY KEY (topic, number)
     );
-    CREATE TABLE IF NOT EXISTS {s}.message (
+    -- Messages that were added together: what is decided by, and the rest.
+    CREATE TABLE IF NOT EXISTS {s}.pack (
         topic bigint NOT NULL,
-        position bigint NOT NULL,
-        accepted_at bigint NOT NULL,
-        due bigint NOT NULL,
-        expires bigint NOT NULL,
-        redriven int NOT NULL,
-        priority smallint NOT NULL,
-        key text,
-        only_group text,
-        death bytea,
-        head text NOT NULL,
-        data bytea NOT NULL,
-        PRIMARY KEY (topic, position)
+        first bigint NOT NULL,
+        briefs bytea NOT NULL,
+        bodies bytea NOT NULL,
+        PRIMARY KEY (topic, first)
     );
+    ALTER TABLE {s}.pack ALTER COLUMN bodies SET STORAGE EXTERNAL;
     CREATE TABLE IF NOT EXISTS {s}.repeat (
         topic bigint NOT NULL,
         until bigint NOT NULL,
@@ -122,6 +119,21 @@ const SETUP: &str = "
     );
 ";
 
+/// What a turn begins and ends with. Executed in one message with what locks and commits, so that a turn that publishes nothing asks the server twice.
+const PREPARE: &str = "
+    PREPARE txn_look (bigint, bigint, bigint) AS
+        SELECT t.version, t.now, t.oldest, t.next, t.ticket, s.number, s.nonce, s.at, s.body
+        FROM (SELECT coalesce((SELECT max(version) FROM {s}.topology), 0) AS version, {now} AS now,
+            pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,
+            pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next,
+            (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {s}.ticket) AS ticket) t
+        LEFT JOIN LATERAL (SELECT number, nonce, at, body FROM {s}.step
+            WHERE topic = $1 AND number >= $2 ORDER BY number LIMIT $3) s ON true
+        ORDER BY s.number;
+    PREPARE txn_step (bigint, bigint, bigint, bigint, bytea) AS
+        INSERT INTO {s}.step (topic, number, nonce, at, body) VALUES ($1, $2, $3, $4, $5);
+";
+
 /// The server's time in nanoseconds, as far as it tells them.
 const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000";
 
@@ -140,8 +152,6 @@ impl Sql {
         let schema = format!("\"{name}\"");
         let sql = |text: &str| text.replace("{s}", &schema).replace("{now}", NOW);
         let digest = Sha256::digest(format!("txn/queue/{name}"));
-        let message =
-            "topic, position, accepted_at, due, expires, redriven, priority, key, only_group, death, head, data";
         Ok(Self {
             channel: format!("{name}_queue"),
             locks: digest.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes)),
@@ -152,40 +162,29 @@ impl Sql {
             topology: sql("SELECT json FROM {s}.topology ORDER BY version DESC LIMIT 1"),
             topology_write: sql("INSERT INTO {s}.topology (version, json) VALUES ($1, $2)"),
             topology_tidy: sql("DELETE FROM {s}.topology WHERE version < $1"),
-            look: sql(
-                "SELECT t.version, t.now, t.oldest, t.next, t.ticket, s.number, s.nonce, s.at, s.body
-                FROM (SELECT coalesce((SELECT max(version) FROM {s}.topology), 0) AS version, {now} AS now,
-                    pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,
-                    pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next,
-                    (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {s}.ticket) AS ticket) t
-                LEFT JOIN LATERAL (SELECT number, nonce, at, body FROM {s}.step
-                    WHERE topic = $1 AND number >= $2 ORDER BY number LIMIT $3) s ON true
-                ORDER BY s.number",
-            ),
+            prepare: sql(PREPARE),
             steps: sql("SELECT number, nonce, at, body FROM {s}.step WHERE topic = $1 AND number >= $2
                 ORDER BY number LIMIT $3"),
             step_at: sql("SELECT nonce FROM {s}.step WHERE topic = $1 AND number = $2"),
-            step_write: sql("INSERT INTO {s}.step (topic, number, nonce, at, body) VALUES ($1, $2, $3, $4, $5)"),
+            packs_write: sql("INSERT INTO {s}.pack (topic, first, briefs, bodies)
+                SELECT $1, * FROM unnest($2::bigint[], $3::bytea[], $4::bytea[])"),
             step_tidy: sql("DELETE FROM {s}.step WHERE topic = $1 AND number < $2"),
             saved: sql("SELECT number, body FROM {s}.saved WHERE topic = $1 ORDER BY number DESC LIMIT 1"),
             saved_write: sql("WITH old AS (DELETE FROM {s}.saved WHERE topic = $1 AND number < $2)
                 INSERT INTO {s}.saved (topic, number, body) VALUES ($1, $2, $3)"),
-            briefs: sql("SELECT position, accepted_at, due, expires, priority, key, only_group FROM {s}.message
-                WHERE topic = $1 AND position >= $2 AND position < $3 ORDER BY position"),
-            rows: sql("SELECT position, accepted_at, due, expires, priority, key, only_group, redriven, death, head, data
-                FROM {s}.message WHERE topic = $1 AND position = ANY($2)"),
-            rows_write: sql(&format!(
-                "INSERT INTO {{s}}.message ({message})
-                SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::int[], $7::smallint[],
-                    $8::text[], $9::text[], $10::bytea[], $11::text[], $12::bytea[])"
-            )),
-            rows_tidy: sql("DELETE FROM {s}.message WHERE topic = $1 AND position < $2 AND position >= $3"),
+            briefs: sql("SELECT first, briefs FROM {s}.pack WHERE topic = $1 AND first < $3 AND first >= coalesce(
+                    (SELECT max(first) FROM {s}.pack WHERE topic = $1 AND first <= $2), $2)
+                ORDER BY first LIMIT $4"),
+            packs: sql("SELECT first, briefs, bodies FROM {s}.pack WHERE topic = $1 AND first = ANY($2)"),
+            packs_tidy: sql("DELETE FROM {s}.pack WHERE topic = $1 AND first < $2 AND first >= $3"),
             repeats: sql("SELECT id, digest FROM {s}.repeat WHERE topic = $1 AND id = ANY($2) AND until > $3"),
             repeats_write: sql("INSERT INTO {s}.repeat (topic, until, id, digest)
                 SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::bytea[])"),
             repeats_tidy: sql("DELETE FROM {s}.repeat WHERE ctid = ANY(ARRAY(
                 SELECT ctid FROM {s}.repeat WHERE until <= $1 ORDER BY until LIMIT $2))"),
-            scheduled: sql("SELECT key, max(position) FROM {s}.schedule WHERE topic = $1 AND key = ANY($2) GROUP BY key"),
+            scheduled: sql(
+                "SELECT key, max(position) FROM {s}.schedule WHERE topic = $1 AND key = ANY($2) GROUP BY key",
+            ),
             schedules_write: sql("INSERT INTO {s}.schedule (topic, position, key)
                 SELECT $1, * FROM unnest($2::bigint[], $3::text[])"),
             // Whoever draws a ticket has a transaction's number before.
@@ -216,6 +215,26 @@ impl Sql {
         for lock in sorted {
             text.push_str(&format!("; SELECT pg_advisory_xact_lock({lock})"));
         }
+        text
+    }
+
+    /// Asks what time it is, which topology there is, and for the steps of a topic from a number on.
+    pub(super) fn look(topic: i64, from: u64) -> String {
+        format!("EXECUTE txn_look ({topic}, {}, {STEPS})", from.cast_signed())
+    }
+
+    /// Writes a step.
+    pub(super) fn step(topic: i64, step: &Step) -> String {
+        let Step { number, nonce, at, body } = step;
+        let (number, nonce, at) = (number.cast_signed(), nonce.cast_signed(), at.as_nanos());
+        let mut text = format!("EXECUTE txn_step ({topic}, {number}, {nonce}, {at}, '\\x");
+        text.reserve(body.len().saturating_mul(2));
+        for byte in body {
+            for half in [byte >> 4, byte & 15] {
+                text.extend(char::from_digit(half.into(), 16));
+            }
+        }
+        text.push_str("')");
         text
     }
 

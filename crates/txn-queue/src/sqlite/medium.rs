@@ -1,6 +1,6 @@
 //! Steps and messages in one SQLite file, whose only writer this is.
 
-use std::{rc::Rc, sync::Arc};
+use std::rc::Rc;
 
 use rusqlite::{Connection, OptionalExtension, params, types::Value};
 use txn_change::Timestamp;
@@ -8,12 +8,12 @@ use txn_change::Timestamp;
 use super::sql;
 use crate::{
     durable::{
-        medium::{Medium, STEPS, Written},
-        row::{self, Brief, Row},
+        medium::{Medium, PACKS, STEPS, Written},
+        pack::Pack,
         step::Step,
     },
     error::{Error, ErrorKind},
-    name::{DedupeId, GroupName, Key, ScheduleKey},
+    name::{DedupeId, ScheduleKey},
 };
 
 /// Messages of a topic stand behind its number times this.
@@ -60,30 +60,6 @@ fn name<T>(
     text.map(read).transpose()
 }
 
-fn read_brief(row: &rusqlite::Row<'_>) -> rusqlite::Result<Brief> {
-    let times = [row.get(1)?, row.get(2)?, row.get(3)?];
-    let (key, only) = (name(row.get(5)?, |text| Key::new(text))?, name(row.get(6)?, |text| GroupName::new(text))?);
-    Ok(Brief { position: position(row.get(0)?), stored: row::stored(key, row.get(4)?, times, only) })
-}
-
-fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    let Brief { position, stored } = read_brief(row)?;
-    let data: Vec<u8> = row.get(10)?;
-    Ok(Row {
-        position,
-        accepted_at: stored.accepted_at,
-        due: stored.due,
-        expires: stored.expires,
-        priority: stored.priority.level(),
-        key: stored.key,
-        only: stored.only,
-        redriven: row.get(7)?,
-        death: row.get(8)?,
-        head: row.get(9)?,
-        data: Arc::from(data),
-    })
-}
-
 impl Drop for InFile<'_> {
     fn drop(&mut self) {
         if self.is_open {
@@ -128,27 +104,12 @@ impl<'c> InFile<'c> {
     }
 
     fn put(&self, written: &Written<'_>) -> rusqlite::Result<()> {
-        let Written { topic, step, draft, saved } = written;
+        let Written { topic, step, draft, packs, saved } = written;
         let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| self.connection.prepare_cached(sql)?.execute(values);
         let number = step.number.cast_signed();
         run(sql::STEP_WRITE, params![topic, number, step.nonce.cast_signed(), step.at.as_nanos(), step.body])?;
-        for row in &draft.rows {
-            run(
-                sql::ROW_WRITE,
-                params![
-                    place(*topic, row.position),
-                    row.accepted_at.as_nanos(),
-                    row.due.as_nanos(),
-                    row.expires.as_nanos(),
-                    row.priority,
-                    row.key.as_deref(),
-                    row.only.as_deref(),
-                    row.redriven,
-                    row.death,
-                    row.head,
-                    &*row.data,
-                ],
-            )?;
+        for pack in packs {
+            run(sql::PACK_WRITE, params![place(*topic, pack.first), pack.briefs, pack.bodies])?;
         }
         for repeat in &draft.repeats {
             let digest = repeat.digest.as_slice();
@@ -168,7 +129,7 @@ impl<'c> InFile<'c> {
     pub(super) fn tidy(&self, topic: i64, first: u64, now: Timestamp, max: i64) -> Result<(), Error> {
         let tidy = || {
             let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| self.connection.prepare_cached(sql)?.execute(values);
-            run(sql::ROW_TIDY, params![place(topic, 0), place(topic, first), max])?;
+            run(sql::PACK_TIDY, params![place(topic, 0), place(topic, first), max])?;
             run(sql::SCHEDULE_TIDY, params![topic, first.cast_signed()])?;
             run(sql::REPEAT_TIDY, params![now.as_nanos(), max])
         };
@@ -202,13 +163,17 @@ impl Medium for InFile<'_> {
         read().map_err(failed("reading a saved topic"))
     }
 
-    async fn briefs(&mut self, topic: i64, from: u64, until: u64) -> Result<Vec<Brief>, Error> {
-        self.list(sql::BRIEFS, params![place(topic, from), place(topic, until)], read_brief)
+    async fn briefs(&mut self, topic: i64, from: u64, until: u64) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        let max = i64::try_from(PACKS).unwrap_or(i64::MAX);
+        let values = params![place(topic, from), place(topic, until), max, place(topic, 0)];
+        self.list(sql::BRIEFS, values, |row| Ok((position(row.get(0)?), row.get(1)?)))
     }
 
-    async fn rows(&mut self, topic: i64, positions: &[u64]) -> Result<Vec<Row>, Error> {
-        let places = array(positions.iter().map(|position| place(topic, *position)));
-        self.list(sql::ROWS, params![places], read_row)
+    async fn packs(&mut self, topic: i64, firsts: &[u64]) -> Result<Vec<Pack>, Error> {
+        let places = array(firsts.iter().map(|first| place(topic, *first)));
+        self.list(sql::PACKS, params![places], |row| {
+            Ok(Pack { first: position(row.get(0)?), briefs: row.get(1)?, bodies: row.get(2)? })
+        })
     }
 
     async fn repeats(

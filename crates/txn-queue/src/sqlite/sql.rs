@@ -22,19 +22,12 @@ pub(super) const MIGRATIONS: &[&str] = &["
         number INTEGER NOT NULL,
         body BLOB NOT NULL
     );
-    -- One tree, in the order of topics and positions: the place is topic * 2^40 + position.
-    CREATE TABLE message (
+    -- Messages that were added together: what is decided by, and the rest.
+    -- One tree, in the order of topics and positions: the place is topic * 2^40 + the position of the first.
+    CREATE TABLE pack (
         place INTEGER PRIMARY KEY,
-        accepted_at INTEGER NOT NULL,
-        due INTEGER NOT NULL,
-        expires INTEGER NOT NULL,
-        priority INTEGER NOT NULL,
-        key TEXT,
-        only_group TEXT,
-        redriven INTEGER NOT NULL,
-        death BLOB,
-        head TEXT NOT NULL,
-        data BLOB NOT NULL
+        briefs BLOB NOT NULL,
+        bodies BLOB NOT NULL
     );
     CREATE TABLE repeat (
         topic INTEGER NOT NULL,
@@ -65,16 +58,12 @@ pub(super) const STEP_TIDY: &str = "DELETE FROM step WHERE topic = ?1 AND number
 pub(super) const SAVED: &str = "SELECT number, body FROM saved WHERE topic = ?1";
 pub(super) const SAVED_WRITE: &str = "INSERT OR REPLACE INTO saved (topic, number, body) VALUES (?1, ?2, ?3)";
 
-pub(super) const BRIEFS: &str = "SELECT place, accepted_at, due, expires, priority, key, only_group FROM message
-    WHERE place >= ?1 AND place < ?2 ORDER BY place";
-pub(super) const ROWS: &str =
-    "SELECT place, accepted_at, due, expires, priority, key, only_group, redriven, death, head, data FROM message
-    WHERE place IN rarray(?1)";
-pub(super) const ROW_WRITE: &str =
-    "INSERT INTO message (place, accepted_at, due, expires, priority, key, only_group, redriven, death, head, data)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-pub(super) const ROW_TIDY: &str = "DELETE FROM message WHERE place >= ?1 AND place < ?2
-    AND place < (SELECT min(place) FROM message WHERE place >= ?1) + ?3";
+pub(super) const BRIEFS: &str = "SELECT place, briefs FROM pack WHERE place < ?2
+    AND place >= coalesce((SELECT max(place) FROM pack WHERE place <= ?1 AND place >= ?4), ?1) ORDER BY place LIMIT ?3";
+pub(super) const PACKS: &str = "SELECT place, briefs, bodies FROM pack WHERE place IN rarray(?1)";
+pub(super) const PACK_WRITE: &str = "INSERT INTO pack (place, briefs, bodies) VALUES (?1, ?2, ?3)";
+pub(super) const PACK_TIDY: &str = "DELETE FROM pack WHERE place >= ?1 AND place < ?2
+    AND place < (SELECT min(place) FROM pack WHERE place >= ?1) + ?3";
 
 pub(super) const REPEATS: &str = "SELECT id, digest FROM repeat WHERE topic = ?1 AND id IN rarray(?2) AND until > ?3";
 pub(super) const REPEAT_WRITE: &str = "INSERT INTO repeat (topic, id, until, digest) VALUES (?1, ?2, ?3, ?4)";
