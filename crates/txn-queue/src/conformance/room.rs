@@ -1,5 +1,7 @@
 //! Backpressure: what a full topic does.
 
+use std::sync::Arc;
+
 use txn_suite::{Checked, equal};
 
 use super::{
@@ -7,13 +9,14 @@ use super::{
     subject::{MS, Subject, ids, message, ms},
 };
 use crate::{
-    name::Key,
-    queue::{Action, Published, Refusal, Settled},
+    name::{DedupeId, Key, Topic},
+    queue::{Action, Address, Publish, Published, Refusal, Settled},
     topology::{Overflow, TopicSpec, Topology},
 };
 
 pub(super) const ALL: &[Scenario] = named![
     a_full_topic_refuses_and_takes_again_when_there_is_room,
+    a_topic_takes_a_batch_in_its_order_and_none_behind_one_it_had_no_room_for,
     a_full_topic_lets_the_oldest_go_where_that_is_wanted,
 ];
 
@@ -37,6 +40,41 @@ async fn a_full_topic_refuses_and_takes_again_when_there_is_room(harness: &Harne
     subject.settle_all(&held, &Action::Ack).await?;
     subject.send(&["4", "5"]).await?;
     subject.ready("when there was room", &["4", "5"]).await.map(drop)
+}
+
+/// Whoever sends again from the first that found no room keeps the order; what is refused for itself, or is a repetition, holds up nothing.
+async fn a_topic_takes_a_batch_in_its_order_and_none_behind_one_it_had_no_room_for(harness: &Harness) -> Checked {
+    let subject = small(harness, 3, Overflow::Reject).await?;
+    let free = subject.through(&Topic::new("free")?, "workers")?.plain().await?;
+    let to = |place: &Subject, message: crate::message::Message| Publish {
+        to: Address::Topic(place.topic.clone()),
+        message: Arc::new(message),
+    };
+    let once = DedupeId::new("once")?;
+    let nowhere = Address::Topic(Topic::new("nowhere")?);
+    let batch = vec![
+        to(&subject, message("1")?.dedupe_id(once.clone())),
+        Publish { to: nowhere, message: Arc::new(message("2")?) },
+        to(&subject, message("3")?),
+        to(&free, message("a")?),
+        to(&subject, message("4")?),
+        to(&subject, message("5")?),
+        to(&free, message("b")?),
+        to(&subject, message("1")?.dedupe_id(once)),
+        to(&subject, message("6")?),
+    ];
+    let published = subject.queue.publish(batch).await?;
+    let is_taken: Vec<bool> = published.iter().map(|one| matches!(one, Published::Accepted { .. })).collect();
+    equal("what was taken", &is_taken, &vec![true, false, true, true, true, false, true, false, false])?;
+    let full = Published::Refused(Refusal::Full { topic: subject.topic.clone(), max: 3 });
+    equal("what found no room", &published.get(5), &Some(&full))?;
+    equal("what is behind it", &published.get(8), &Some(&full))?;
+    equal("a repetition is no other than before", &published.get(7), &Some(&Published::Duplicate))?;
+    free.ready("in the other topic", &["a", "b"]).await?;
+    let held = subject.ready("in the order of the batch", &["1", "3", "4"]).await?;
+    subject.settle_all(&held, &Action::Ack).await?;
+    subject.send(&["5", "6"]).await?;
+    subject.ready("when it was sent again", &["5", "6"]).await.map(drop)
 }
 
 /// Case Q48.

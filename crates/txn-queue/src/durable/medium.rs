@@ -30,6 +30,11 @@ pub(crate) trait Medium: Send {
     /// Locks another topic without waiting; false when it is another's.
     fn lock(&mut self, topic: i64) -> impl Future<Output = Result<bool, Error>> + Send;
 
+    /// A reading of a topic that is at hand, and in nobody's use.
+    fn known(&mut self, _topic: &Topic) -> Option<Replica> {
+        None
+    }
+
     /// The steps of a topic from this number on, itself included, in order; at most [`STEPS`].
     fn steps(&mut self, topic: i64, from: u64) -> impl Future<Output = Result<Vec<Step>, Error>> + Send;
 

@@ -119,7 +119,8 @@ impl<'t, M: Medium> Turn<'t, M> {
         if !self.medium.lock(id).await? {
             return Err(Stop::Needs(topic.clone()));
         }
-        let replica = super::medium::read(self.medium, None, id, topic).await?;
+        let known = self.medium.known(topic);
+        let replica = super::medium::read(self.medium, known, id, topic).await?;
         self.now = self.now.max(replica.at);
         self.topics.insert(topic.clone(), replica);
         Ok(())

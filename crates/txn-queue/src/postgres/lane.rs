@@ -180,7 +180,7 @@ impl Lane {
             // One snapshot, in which nothing is deleted between two statements.
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned()
         };
-        let mut medium = InSession::new(session, &shared.sql, answer_max, Arc::clone(declared));
+        let mut medium = InSession::new(session, &shared, Arc::clone(declared));
         let first = topics.first().map(|topic| (topic, declared.id(topic)));
         let (id, from) = match first {
             None => (0, 0),
@@ -287,7 +287,7 @@ impl Lane {
         let shared = Arc::clone(&self.shared);
         let Some(session) = self.session.as_mut() else { return };
         let declared = Arc::clone(&shared.state().declared);
-        let mut medium = InSession::new(session, &shared.sql, shared.answer_max, declared);
+        let mut medium = InSession::new(session, &shared, declared);
         let mut is_sound = true;
         for replica in replicas.values_mut().filter(|replica| replica.is_untidy()) {
             let first = replica.tidied();

@@ -11,6 +11,7 @@ use sqlx::{
 use txn_change::Timestamp;
 
 use super::{
+    Shared,
     connect::{failed, within},
     host,
     sql::Sql,
@@ -20,6 +21,7 @@ use crate::{
         declared::Declared,
         medium::{FromHost, HOSTED, Medium, PACKS, STEPS, Written},
         pack::Pack,
+        replica::Replica,
         step::Step,
     },
     error::{Error, ErrorKind},
@@ -30,8 +32,9 @@ use crate::{
 /// One transaction of a session.
 pub(super) struct InSession<'c> {
     pub(super) connection: &'c mut PgConnection,
-    pub(super) sql: &'c Sql,
-    pub(super) answer_max: Duration,
+    shared: &'c Shared,
+    sql: &'c Sql,
+    answer_max: Duration,
     pub(super) declared: Arc<Declared>,
     /// Steps of one topic that were read with the time.
     pub(super) looked: Option<(i64, u64, Vec<Step>)>,
@@ -74,13 +77,9 @@ fn name<T>(text: Option<&str>, new: impl Fn(&str) -> Result<T, txn_change::NameE
 }
 
 impl<'c> InSession<'c> {
-    pub(super) fn new(
-        connection: &'c mut PgConnection,
-        sql: &'c Sql,
-        answer_max: Duration,
-        declared: Arc<Declared>,
-    ) -> Self {
-        Self { connection, sql, answer_max, declared, looked: None, end: String::new(), ticket: 0 }
+    pub(super) fn new(connection: &'c mut PgConnection, shared: &'c Shared, declared: Arc<Declared>) -> Self {
+        let Shared { sql, answer_max, .. } = shared;
+        Self { connection, shared, sql, answer_max: *answer_max, declared, looked: None, end: String::new(), ticket: 0 }
     }
 
     fn topic_of(&self, id: i64) -> Result<Topic, Error> {
@@ -146,6 +145,10 @@ impl Medium for InSession<'_> {
         let asked = ask("SELECT pg_try_advisory_xact_lock($1)").bind(self.sql.lock(topic));
         let locked = self.list("locking a topic", asked, |row| row.try_get::<bool, _>(0)).await?;
         Ok(locked.first().copied().unwrap_or(false))
+    }
+
+    fn known(&mut self, topic: &Topic) -> Option<Replica> {
+        self.shared.state().replicas.remove(topic)
     }
 
     async fn steps(&mut self, topic: i64, from: u64) -> Result<Vec<Step>, Error> {

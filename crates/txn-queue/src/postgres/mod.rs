@@ -207,8 +207,7 @@ impl Postgres {
             written_work: Notify::new(),
             incarnation: format!("{:016x}", Chance::default().next()),
         });
-        let answer_max = shared.answer_max;
-        let mut medium = InSession::new(&mut first, &shared.sql, answer_max, Arc::default());
+        let mut medium = InSession::new(&mut first, &shared, Arc::default());
         shared.read_topology(&mut medium).await?;
         for _ in 0..options.lanes {
             runtime.spawn(lane::Lane::new(Arc::clone(&shared)).run());
