@@ -8,6 +8,8 @@
 
 pub(crate) mod chance;
 pub(crate) mod declared;
+#[cfg(test)]
+mod fixtures;
 mod hosts;
 pub(crate) mod jobs;
 mod letters;

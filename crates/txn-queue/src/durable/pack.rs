@@ -263,6 +263,7 @@ fn invalid(error: txn_change::NameError) -> Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of tests")]
 mod tests {
     use super::*;
 
