@@ -96,6 +96,7 @@ impl Sqlite {
         let path = path.as_ref().to_owned();
         let lock = open::lock(&path)?;
         let connection = open::connection(&path)?;
+        open::settle_down(&connection)?;
         let declared = Arc::new(writer::read_topology(&connection)?);
         let waiting = Arc::<Waiting>::default();
         let (calls, taken) = sync_channel(limits.calls_max);

@@ -67,6 +67,12 @@ pub(super) fn connection(path: &Path) -> Result<Connection, Error> {
     Ok(connection)
 }
 
+/// Copies the write-ahead log into the file, and flushes it. What a killed process wrote and never flushed, or could not flush, is read as committed from here on, and must not be lost again.
+pub(super) fn settle_down(connection: &Connection) -> Result<(), Error> {
+    let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    emptied.map_err(failed("emptying the write-ahead log"))
+}
+
 /// Refuses what another program or a newer build wrote, before anything is changed.
 fn refuse(connection: &Connection, path: &Path) -> Result<(), Error> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));

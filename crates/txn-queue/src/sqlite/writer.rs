@@ -157,10 +157,14 @@ impl Writer {
         let _: Result<(), Error> = run();
     }
 
+    /// After a failure. A flush that failed may have dropped what it was to write, so a later one that succeeds proves nothing of it: nothing is acknowledged until all has been written and flushed anew.
     fn reopen(&mut self) -> Result<(), Error> {
-        self.connection = open::connection(&self.path)?;
-        self.declared = Arc::new(read_topology(&self.connection)?);
         self.topics.clear();
+        self.connection = open::connection(&self.path)?;
+        // Stands where what failed would have stood, so that a restart will never find that.
+        open::commit_nothing(&mut self.connection)?;
+        open::settle_down(&self.connection)?;
+        self.declared = Arc::new(read_topology(&self.connection)?);
         Ok(())
     }
 }

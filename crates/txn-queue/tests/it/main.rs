@@ -16,6 +16,9 @@ mod cloudevents;
 mod conformance;
 mod crowd;
 mod histories;
+// `strace` is among what the tests with servers install.
+#[cfg(feature = "servers")]
+mod hurt;
 #[cfg(feature = "servers")]
 mod in_host;
 mod kill;
