@@ -4,7 +4,7 @@
 //! cargo run --release -p txn-bench -- commit [--json] [--runs N] [--dir DIR]
 //! cargo run --release -p txn-bench -- postgres [--json] [--runs N] [--postgres URL]
 //! cargo run --release -p txn-bench -- scale --store sqlite|postgres [--changes N] [--accounts N] [--json] [--dir DIR] [--postgres URL]
-//! cargo run --release -p txn-bench -- queue --backend memory|sqlite|postgres [--messages N] [--held SECONDS] [--json] [--runs N] [--dir DIR] [--postgres URL]
+//! cargo run --release -p txn-bench -- queue --backend memory|sqlite|postgres [--messages N] [--held SECONDS] [--overload SECONDS] [--json] [--runs N] [--dir DIR] [--postgres URL]
 //! cargo run --release -p txn-bench -- queue-peers [--held SECONDS] [--json] [--runs N] [--postgres URL]
 //! cargo run --release -p txn-bench -- help
 //! ```
@@ -69,6 +69,8 @@
 //! - **claim**: a backlog of 40,960 messages, drained by 1, 4 and 16 workers that claim and settle 32 or 256 at a time; the best of ours beside the best of the peer.
 //! - **flow**: as many messages from their publishing to their settlement, 256 at a time, publishers and workers at once (1 and 1, 2 and 4, 4 and 16); the best of each.
 //! - **held**: a steady load of 2,560 messages a second, published, claimed and settled 256 at a time by four tasks; the median time of claiming a batch in the last quarter of the time for which a transaction is held open (`--held`, 60 seconds), beside that before.
+//! - **overload** (of every backend): publishers bring 25,600 messages a second into a topic that holds 32,768, and a worker settles half as many, for `--overload` seconds (10) each: with what finds no room given up, sent again when there is
+//!   room, or in the place of the oldest. The largest resident size of this process beside that of the first third; every message must be accounted for, and the topic never hold more than it may.
 //! - **backlog** (of every backend): a million messages (`--messages`) are published, and drained by four workers: the time of a message in the last tenth beside the first, and the resident size of this process in the middle and at the end beside that
 //!   at the beginning.
 //!
@@ -126,6 +128,9 @@ Options:
   --messages N    queue: how many the backlog has; 0 for none (default 1000000)
   --held SECONDS  queue: how long a transaction is held open; 0 for not at all
                   (default 60)
+  --overload SECONDS
+                  queue: how long twice as much comes as is taken; 0 for not at
+                  all (default 10)
 ";
 
 /// What was asked for.
@@ -141,6 +146,7 @@ struct Options {
     backend: Option<queue::Backend>,
     messages: Option<u64>,
     held: Option<u64>,
+    overload: Option<u64>,
 }
 
 impl Options {
@@ -161,7 +167,8 @@ impl Options {
     fn queue(&self) -> queue::Size {
         let full = queue::FULL;
         let held = self.held.map_or(full.held, Duration::from_secs);
-        queue::Size { backlog: self.messages.unwrap_or(full.backlog), held, ..full }
+        let overload = self.overload.map_or(full.overload, Duration::from_secs);
+        queue::Size { backlog: self.messages.unwrap_or(full.backlog), held, overload, ..full }
     }
 }
 
@@ -209,7 +216,7 @@ fn taken(area: &str) -> &'static [&'static str] {
         "commit" => &["runs", "dir"],
         "postgres" => &["runs", "postgres"],
         "scale" => &["dir", "postgres", "store", "changes", "accounts"],
-        "queue" => &["runs", "dir", "postgres", "backend", "messages", "held"],
+        "queue" => &["runs", "dir", "postgres", "backend", "messages", "held", "overload"],
         "queue-peers" => &["runs", "postgres", "held"],
         _ => &[],
     }
@@ -252,6 +259,7 @@ fn parse(mut parser: Parser) -> Result<Option<(String, Options)>, lexopt::Error>
             }
             "messages" => options.messages = Some(number(&mut parser, "--messages", 0..=50_000_000)?),
             "held" => options.held = Some(number(&mut parser, "--held", 0..=86_400)?),
+            "overload" => options.overload = Some(number(&mut parser, "--overload", 0..=86_400)?),
             _ => return Err(Arg::Long(&name).unexpected()),
         }
         given.push(name);

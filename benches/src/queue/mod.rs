@@ -6,6 +6,7 @@ mod check;
 mod held;
 mod memory;
 mod ours;
+mod overload;
 mod server;
 mod side;
 mod skip_locked;
@@ -39,11 +40,18 @@ pub(crate) struct Size {
     pub(crate) backlog: u64,
     /// How long a transaction is held open; not at all with 0.
     pub(crate) held: Duration,
+    /// How long each policy of a full topic is overloaded; not at all with 0.
+    pub(crate) overload: Duration,
 }
 
 /// Enough for some seconds of each.
-pub(crate) const FULL: Size =
-    Size { memory: 409_600, stored: 40_960, backlog: 1_000_000, held: Duration::from_secs(60) };
+pub(crate) const FULL: Size = Size {
+    memory: 409_600,
+    stored: 40_960,
+    backlog: 1_000_000,
+    held: Duration::from_secs(60),
+    overload: Duration::from_secs(10),
+};
 
 /// Messages that a worker claims at once.
 const BATCHES: [usize; 2] = [32, 256];
@@ -89,6 +97,11 @@ fn in_memory(runs: usize, size: Size) -> Result<Vec<Measurement>, String> {
         let ours = runtime.block_on(Ours::open(Backend::Memory, "", MESSAGES_MAX))?;
         measurements.extend(backlog::measure(&runtime, &ours, Backend::Memory, size.backlog)?);
     }
+    if !size.overload.is_zero() {
+        let runtime = callers::runtime();
+        let open = || Ok((runtime.block_on(Ours::open(Backend::Memory, "", MESSAGES_MAX))?, ()));
+        measurements.extend(overload::measure(&runtime, Backend::Memory, size.overload, open)?);
+    }
     Ok(measurements)
 }
 
@@ -124,6 +137,9 @@ fn on_disk(runs: usize, medium: &Medium, size: Size) -> Result<Vec<Measurement>,
     if size.backlog > 0 {
         let (ours, _folder) = open()?;
         measurements.extend(backlog::measure(&runtime, &ours, Backend::Sqlite, size.backlog)?);
+    }
+    if !size.overload.is_zero() {
+        measurements.extend(overload::measure(&runtime, Backend::Sqlite, size.overload, open)?);
     }
     Ok(measurements)
 }

@@ -10,6 +10,7 @@ use super::{
     held,
     memory::BATCH,
     ours::{Backend, Ours},
+    overload,
     side::{self, Side},
     skip_locked::SkipLocked,
     work::{Keyed, message, messages},
@@ -70,11 +71,14 @@ pub(super) fn measure(runs: usize, url: &str, size: Size, sides: Sides) -> Resul
         }
     }
     bench.held()?;
-    let backlog = bench.backlog()?;
+    let mut whole = bench.backlog()?;
+    if sides == Sides::All && !size.overload.is_zero() {
+        whole.extend(overload::measure(&bench.runtime, Backend::Postgres, size.overload, || bench.ours())?);
+    }
     let dropped = bench.runtime.block_on(bench.server.drop_database(DATABASE));
     dropped.map_err(|error| error.to_string())?;
     let mut measurements = if sides == Sides::All { compared(&mut bench.values, size) } else { Vec::new() };
-    measurements.extend(backlog);
+    measurements.extend(whole);
     measurements.extend(alone(bench.values, Backend::Postgres));
     Ok(measurements)
 }

@@ -1,6 +1,6 @@
 use super::*;
 
-const SMALL: Size = Size { memory: 1_000, stored: 512, backlog: 2_000, held: Duration::ZERO };
+const SMALL: Size = Size { memory: 1_000, stored: 512, backlog: 2_000, held: Duration::ZERO, overload: Duration::ZERO };
 
 #[test]
 fn every_measurement_of_a_small_run_in_memory_is_a_number_above_zero() {
