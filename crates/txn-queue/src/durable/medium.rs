@@ -110,8 +110,8 @@ pub(crate) struct Written<'d> {
     pub(crate) draft: &'d Draft,
     /// The messages of the draft.
     pub(crate) packs: Vec<Pack>,
-    /// The state after the step, when it is time to save it.
-    pub(crate) saved: Option<Vec<u8>>,
+    /// The state after the step, when it is time to save it, and the number of the step after which it was saved before: what is older than that was deleted then.
+    pub(crate) saved: Option<(u64, Vec<u8>)>,
 }
 
 /// What a turn did to one topic.

@@ -41,6 +41,9 @@ pub(crate) struct Replica {
     saved_first: u64,
     /// Messages before this one have been deleted.
     tidied: u64,
+    /// Dedupe ids that ended before have been deleted.
+    #[cfg(feature = "postgres")]
+    pub(crate) repeats_gone: Timestamp,
     pub(crate) packs: Packs,
     /// What hosts' transactions brought with lower tickets has been taken in.
     pub(crate) hosted: Hosted,
@@ -124,6 +127,8 @@ impl Replica {
             saved: 0,
             saved_first: 0,
             tidied: 0,
+            #[cfg(feature = "postgres")]
+            repeats_gone: Timestamp::MIN,
             packs: Packs::default(),
             hosted: Hosted::default(),
             reading: reading(),
@@ -209,6 +214,8 @@ impl Replica {
             saved: number,
             saved_first,
             tidied: 0,
+            #[cfg(feature = "postgres")]
+            repeats_gone: Timestamp::MIN,
             packs,
             hosted: Hosted::default(),
             reading: reading(),

@@ -414,7 +414,8 @@ impl<'t, M: Medium> Turn<'t, M> {
                 rest = others;
             }
             replica.packs.forget_before(replica.topic.log.first());
-            let saved = is_due.then(|| step::to_bytes(&replica.save()));
+            let before = replica.saved;
+            let saved = is_due.then(|| (before, step::to_bytes(&replica.save())));
             written.push((replica.id, replica.number));
             self.medium.write(Written { topic: replica.id, step, draft: &draft, packs, saved }).await?;
         }

@@ -293,7 +293,10 @@ impl Lane {
             let first = replica.tidied();
             let until = replica.tidy(TIDY_MAX);
             // What could not be deleted now is deleted by whoever opens the topic next.
-            is_sound &= medium.tidy(replica.id, first..until, replica.at).await.is_ok();
+            match medium.tidy(replica.id, first..until, replica.repeats_gone, replica.at).await {
+                Ok(ended) => replica.repeats_gone = ended,
+                Err(_) => is_sound = false,
+            }
         }
         if !is_sound {
             self.session = None;

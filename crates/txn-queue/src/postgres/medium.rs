@@ -1,6 +1,6 @@
 //! Steps and messages in one schema, which other processes share.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, PgConnection, Row as _,
@@ -129,14 +129,22 @@ impl<'c> InSession<'c> {
         looked.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the server did not tell its time"))
     }
 
-    /// Deletes what nobody will ask for any more.
-    pub(super) async fn tidy(&mut self, topic: i64, range: std::ops::Range<u64>, now: Timestamp) -> Result<(), Error> {
+    /// Deletes what nobody will ask for any more: messages in a range of places, and dedupe ids that have ended at `repeats` or later. Returns when the last of these ended.
+    pub(super) async fn tidy(
+        &mut self,
+        topic: i64,
+        range: Range<u64>,
+        repeats: Timestamp,
+        now: Timestamp,
+    ) -> Result<Timestamp, Error> {
         let sql = self.sql;
         let (first, until) = (range.start.cast_signed(), range.end.cast_signed());
         self.run("deleting messages", ask(&sql.packs_tidy).bind(topic).bind(until).bind(first)).await?;
-        self.run("deleting schedule keys", ask(&sql.schedules_tidy).bind(topic).bind(until)).await?;
+        self.run("deleting schedule keys", ask(&sql.schedules_tidy).bind(topic).bind(until).bind(first)).await?;
         let max = until.saturating_sub(first);
-        self.run("deleting dedupe ids", ask(&sql.repeats_tidy).bind(now.as_nanos()).bind(max)).await.map(drop)
+        let asked = ask(&sql.repeats_tidy).bind(now.as_nanos()).bind(max).bind(repeats.as_nanos());
+        let ended = self.list("deleting dedupe ids", asked, |row| row.try_get::<Option<i64>, _>(0)).await?;
+        Ok(ended.into_iter().flatten().next().map_or(repeats, Timestamp::from_nanos))
     }
 }
 
@@ -274,9 +282,11 @@ impl Medium for InSession<'_> {
             let keys: Vec<&str> = draft.schedules.iter().map(|(key, _)| key.as_str()).collect();
             self.run("writing schedule keys", ask(&sql.schedules_write).bind(topic).bind(positions).bind(keys)).await?;
         }
-        if let Some(saved) = saved {
-            self.run("saving a topic", ask(&sql.saved_write).bind(topic).bind(number).bind(saved)).await?;
-            self.run("deleting steps", ask(&sql.step_tidy).bind(topic).bind(number)).await?;
+        if let Some((before, saved)) = saved {
+            let before = before.cast_signed();
+            let asked = ask(&sql.saved_write).bind(topic).bind(number).bind(saved).bind(before);
+            self.run("saving a topic", asked).await?;
+            self.run("deleting steps", ask(&sql.step_tidy).bind(topic).bind(number).bind(before)).await?;
         }
         Ok(())
     }

@@ -168,9 +168,9 @@ impl Sql {
             step_at: sql("SELECT nonce FROM {s}.step WHERE topic = $1 AND number = $2"),
             packs_write: sql("INSERT INTO {s}.pack (topic, first, briefs, bodies)
                 SELECT $1, * FROM unnest($2::bigint[], $3::bytea[], $4::bytea[])"),
-            step_tidy: sql("DELETE FROM {s}.step WHERE topic = $1 AND number < $2"),
+            step_tidy: sql("DELETE FROM {s}.step WHERE topic = $1 AND number < $2 AND number >= $3"),
             saved: sql("SELECT number, body FROM {s}.saved WHERE topic = $1 ORDER BY number DESC LIMIT 1"),
-            saved_write: sql("WITH old AS (DELETE FROM {s}.saved WHERE topic = $1 AND number < $2)
+            saved_write: sql("WITH old AS (DELETE FROM {s}.saved WHERE topic = $1 AND number < $2 AND number >= $4)
                 INSERT INTO {s}.saved (topic, number, body) VALUES ($1, $2, $3)"),
             briefs: sql("SELECT first, briefs FROM {s}.pack WHERE topic = $1 AND first < $3 AND first >= coalesce(
                     (SELECT max(first) FROM {s}.pack WHERE topic = $1 AND first <= $2), $2)
@@ -180,8 +180,10 @@ impl Sql {
             repeats: sql("SELECT id, digest FROM {s}.repeat WHERE topic = $1 AND id = ANY($2) AND until > $3"),
             repeats_write: sql("INSERT INTO {s}.repeat (topic, until, id, digest)
                 SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::bytea[])"),
-            repeats_tidy: sql("DELETE FROM {s}.repeat WHERE ctid = ANY(ARRAY(
-                SELECT ctid FROM {s}.repeat WHERE until <= $1 ORDER BY until LIMIT $2))"),
+            repeats_tidy: sql("WITH old AS MATERIALIZED (SELECT ctid, until FROM {s}.repeat
+                    WHERE until <= $1 AND until >= $3 ORDER BY until LIMIT $2),
+                gone AS (DELETE FROM {s}.repeat WHERE ctid = ANY(ARRAY(SELECT ctid FROM old)))
+                SELECT max(until) FROM old"),
             scheduled: sql(
                 "SELECT key, max(position) FROM {s}.schedule WHERE topic = $1 AND key = ANY($2) GROUP BY key",
             ),
@@ -203,7 +205,7 @@ impl Sql {
                     RETURNING ticket, group_name, head, data)
                 SELECT ticket, group_name, head, data FROM gone ORDER BY ticket"),
             refuse: sql("INSERT INTO {s}.refused (topic, reason, head, data) VALUES ($1, $2, $3, $4)"),
-            schedules_tidy: sql("DELETE FROM {s}.schedule WHERE topic = $1 AND position < $2"),
+            schedules_tidy: sql("DELETE FROM {s}.schedule WHERE topic = $1 AND position < $2 AND position >= $3"),
         })
     }
 

@@ -118,7 +118,7 @@ impl<'c> InFile<'c> {
         for (key, position) in &draft.schedules {
             run(sql::SCHEDULE_WRITE, params![topic, key.as_str(), position.cast_signed()])?;
         }
-        if let Some(saved) = saved {
+        if let Some((_, saved)) = saved {
             run(sql::SAVED_WRITE, params![topic, number, saved])?;
             run(sql::STEP_TIDY, params![topic, number])?;
         }
