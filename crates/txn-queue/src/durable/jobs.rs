@@ -286,6 +286,7 @@ fn deliveries(
             lease: Lease { group: given.group.clone(), position: Position(leased.position), token: leased.token },
             message,
             deliveries: leased.deliveries,
+            is_last: leased.is_last,
             accepted_at: row.accepted_at,
             leased_until: given.until,
             death: row.death()?.map(Arc::new),

@@ -52,7 +52,9 @@ use crate::{
     error::{Error, ErrorKind},
     limits::QueueLimits,
     name::Topic,
+    observe::{Observe, Within},
     queue::{Publish, Published, Queue, Receive, Received, Settle, Settled, Wait},
+    spans::Trace,
     topology::Topology,
 };
 use connect::{connect, failed, within};
@@ -73,6 +75,7 @@ use sql::{FORMAT, Sql};
 /// ```
 pub struct Postgres {
     shared: Arc<Shared>,
+    observe: Observe,
     /// Those that end by themselves are the lanes; these are ended.
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -187,6 +190,13 @@ impl Postgres {
         Options::of(url)
     }
 
+    /// Joins its spans with those of others. It makes them in any case.
+    #[must_use]
+    pub fn traced(mut self, trace: Trace) -> Self {
+        self.observe.trace = trace;
+        self
+    }
+
     async fn start(options: Options) -> Result<Self, Error> {
         let runtime = Handle::try_current()
             .map_err(|error| Error::new(ErrorKind::Invalid, "opening outside of a tokio runtime").because(error))?;
@@ -218,7 +228,7 @@ impl Postgres {
             runtime.spawn(told::hear(Arc::clone(&shared))),
             runtime.spawn(told::look(Arc::clone(&shared))),
         ];
-        Ok(Self { shared, tasks })
+        Ok(Self { shared, observe: Observe::new("postgres"), tasks })
     }
 
     async fn call<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, Error> {
@@ -299,23 +309,41 @@ impl Queue for Postgres {
     }
 
     async fn publish(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
+        self.observe.publish(batch, Within::Own, |batch| self.publish_unobserved(batch)).await
+    }
+
+    async fn receive(&self, receive: Receive) -> Result<Received, Error> {
+        self.observe.receive(receive, |receive| self.receive_unobserved(receive)).await
+    }
+
+    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+        self.observe.settle(batch, Within::Own, |batch| self.settle_unobserved(batch)).await
+    }
+
+    async fn wait(&self, wait: Wait) -> Result<(), Error> {
+        self.wait_unobserved(wait).await
+    }
+}
+
+impl Postgres {
+    async fn publish_unobserved(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
         self.shared.limits.check_batch(batch.len())?;
         let lost = vec![Published::Unknown; batch.len()];
         self.call_or(|reply| Job::Publish(batch, reply), Ok(lost)).await
     }
 
-    async fn receive(&self, receive: Receive) -> Result<Received, Error> {
+    async fn receive_unobserved(&self, receive: Receive) -> Result<Received, Error> {
         self.shared.limits.check_receive(&receive)?;
         self.call(|reply| Job::Receive(receive, reply)).await
     }
 
-    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+    async fn settle_unobserved(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
         self.shared.limits.check_settle(&batch)?;
         let lost = vec![Settled::Unknown; batch.len()];
         self.call_or(|reply| Job::Settle(batch, reply), Ok(lost)).await
     }
 
-    async fn wait(&self, wait: Wait) -> Result<(), Error> {
+    async fn wait_unobserved(&self, wait: Wait) -> Result<(), Error> {
         if !self.shared.waiting.knows(&wait) {
             let topic = wait.topic().clone();
             self.call(|reply| Job::Look(topic, Some(reply))).await?;

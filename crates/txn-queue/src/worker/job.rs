@@ -46,6 +46,10 @@ impl Job {
         Self { delivery: Arc::new(delivery), lost, draining }
     }
 
+    pub(super) fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
     /// The message.
     #[must_use]
     pub fn message(&self) -> &Arc<Message> {
@@ -56,6 +60,12 @@ impl Job {
     #[must_use]
     pub fn deliveries(&self) -> u32 {
         self.delivery.deliveries
+    }
+
+    /// Whether the group allows no more deliveries: a failure that is to be tried again makes the message a dead letter.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.delivery.is_last
     }
 
     /// What it died of, when the group reads dead letters.

@@ -19,6 +19,8 @@ mod histories;
 #[cfg(feature = "servers")]
 mod in_host;
 mod kill;
+#[cfg(feature = "worker")]
+mod observe;
 #[cfg(feature = "servers")]
 mod own;
 #[cfg(feature = "servers")]

@@ -3,7 +3,7 @@
 mod circuit;
 mod drain;
 mod leases;
-mod observe;
+pub(crate) mod observe;
 mod outcomes;
 mod retry;
 mod trouble;

@@ -61,7 +61,7 @@ async fn a_type_without_a_handler_goes_where_the_host_says() {
     for (unknown, expected) in [
         (Unknown::DeadLetter, (1, 1, 0, vec![1])),
         (Unknown::Ack, (2, 0, 0, vec![])),
-        (Unknown::Retry, (1, 0, 3, vec![3])),
+        (Unknown::Retry, (1, 0, 2, vec![3])),
     ] {
         let home = Home::new(3).await;
         let mut other = message("other");
