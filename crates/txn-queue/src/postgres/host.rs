@@ -28,7 +28,7 @@ impl Postgres {
     /// Publishes messages in a host's transaction: they are accepted when it is committed, and never when it is not. A savepoint that is rolled back takes its own with it.
     ///
     /// [`Published::Accepted`] says how many topics a message comes to. A topic that is full does not refuse: what a host commits is kept. A repetition within the dedupe window is taken for one message when it is taken
-    /// in. Delays count from then, and so does the place in the topic. What turns out then to be impossible, such as another message under the same dedupe id, is kept in the table `refused` of the schema, with the reason.
+    /// in. Delays count from then, and so does the place in the topic. What turns out then to be impossible, such as another message under the same dedupe id, is kept with the reason: [`Postgres::refused`] reads it.
     ///
     /// Readers find out within a fifth of a second, or at once when [`Postgres::committed`] is called.
     ///

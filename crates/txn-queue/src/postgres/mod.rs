@@ -20,6 +20,7 @@ mod lane;
 mod medium;
 mod options;
 mod pending;
+mod refused;
 mod sql;
 mod told;
 
@@ -61,6 +62,7 @@ use connect::{connect, failed, within};
 use medium::{InSession, ask};
 pub use options::Options;
 use pending::State;
+pub use refused::Refused;
 use sql::{FORMAT, Sql};
 
 /// A queue in one schema of a PostgreSQL database. See the [module](self) for what it promises.
