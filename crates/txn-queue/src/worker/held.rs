@@ -9,7 +9,7 @@ use tokio::{
 use txn_change::Timestamp;
 
 use super::{
-    Class, Done, Failure, Job,
+    Class, Done, Failure, Job, RetryPolicy,
     circuit::Verdict,
     leases::{Kept, after},
     settle::Settlement,
@@ -98,7 +98,12 @@ impl Held {
     /// How long a message that goes back is held before it does: long enough that no loop is busy with it.
     pub(super) fn rest(&self, end: &End) -> Option<Duration> {
         let rests = matches!(self.class(end), Some(Class::Release | Class::Unavailable));
-        (rests && !self.shared.is_draining()).then(|| self.shared.retry.base.min(self.shared.retry.max))
+        let policy = self.policy();
+        (rests && !self.shared.is_draining()).then(|| policy.base.min(policy.max))
+    }
+
+    fn policy(&self) -> RetryPolicy {
+        self.job.retry().unwrap_or(self.shared.retry)
     }
 
     fn class(&self, end: &End) -> Option<Class> {
@@ -180,7 +185,7 @@ impl Held {
     }
 
     fn action(&self, failure: &Failure) -> Action {
-        let policy = &self.shared.retry;
+        let policy = self.policy();
         let after = match failure.class() {
             Class::Fatal => return Action::Dead { reason: Arc::clone(failure.reason()) },
             Class::Release | Class::Unavailable => return Action::Release,
@@ -188,6 +193,10 @@ impl Held {
             Class::RetryAfter(after) => after,
         };
         let reason = Arc::clone(failure.reason());
+        let deliveries = self.job.deliveries();
+        if policy.deliveries_max.is_some_and(|max| deliveries >= max.get()) {
+            return Action::Dead { reason: format!("not tried again after {deliveries} deliveries: {reason}").into() };
+        }
         match policy.max_elapsed {
             Some(max) if difference(self.now(), self.first_due()).saturating_add(after) > max => {
                 Action::Dead { reason: format!("not tried again after {max:?}: {reason}").into() }

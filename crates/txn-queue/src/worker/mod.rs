@@ -1,7 +1,7 @@
 //! Workers: what stands between a group of a queue and the handlers of an application.
 //!
 //! A handler is a [`tower_service::Service`] of [`Job`]; [`Handlers`] is one that chooses by the type of the message. [`Worker`] runs it, over any [`Queue`](crate::Queue), on tokio. Layers of ours and of the host's go
-//! around it: [`Trace`], [`Timeout`], [`Classify`].
+//! around it: [`Trace`], [`Timeout`], [`Classify`]. [`Batch`] gives several messages to one call.
 //!
 //! # What a worker promises
 //!
@@ -50,6 +50,7 @@
 //! | `txn_queue_delivered_total`, `txn_queue_acked_total`, `txn_queue_dead_total`, `txn_queue_expired_total` | counter | what became of messages since the queue was opened |
 
 mod backoff;
+mod batch;
 mod circuit;
 mod classify;
 mod consume;
@@ -68,6 +69,7 @@ mod trace;
 mod work;
 
 pub use crate::spans::{Origin, Relation, Trace};
+pub use batch::Batch;
 pub use circuit::CircuitPolicy;
 pub use classify::{Classified, Classify};
 pub use failure::{Class, Done, Failure};

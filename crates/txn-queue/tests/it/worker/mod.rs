@@ -1,5 +1,6 @@
 //! Workers over the queue in memory, by a clock that goes with tokio's paused one.
 
+mod batch;
 mod circuit;
 mod drain;
 mod leases;
