@@ -61,7 +61,7 @@ use crate::{
 use connect::{connect, failed, within};
 use medium::{InSession, ask};
 pub use options::Options;
-use pending::State;
+use pending::{Lanes, State};
 pub use refused::Refused;
 use sql::{FORMAT, Sql};
 
@@ -93,6 +93,8 @@ struct Shared {
     state: Mutex<State>,
     /// Something waits for a lane.
     work: Notify,
+    /// The same, for the lane that only extends leases.
+    reserved_work: Notify,
     /// Topics that others have not been told of.
     written: Mutex<BTreeSet<i64>>,
     written_work: Notify,
@@ -143,8 +145,13 @@ impl Shared {
         }
         drop(state);
         if is_any {
-            self.work.notify_one();
+            self.there_is_work();
         }
+    }
+
+    fn there_is_work(&self) {
+        self.work.notify_one();
+        self.reserved_work.notify_one();
     }
 
     async fn read_topology(&self, medium: &mut InSession<'_>) -> Result<(), Error> {
@@ -215,6 +222,7 @@ impl Postgres {
             waiting: Waiting::default(),
             state: Mutex::default(),
             work: Notify::new(),
+            reserved_work: Notify::new(),
             written: Mutex::default(),
             written_work: Notify::new(),
             incarnation: format!("{:016x}", Chance::default().next()),
@@ -223,8 +231,9 @@ impl Postgres {
         let mut medium = InSession::new(&mut first, &shared.sql, answer_max, Arc::default());
         shared.read_topology(&mut medium).await?;
         for _ in 0..options.lanes {
-            runtime.spawn(lane::Lane::new(Arc::clone(&shared)).run());
+            runtime.spawn(lane::Lane::new(Arc::clone(&shared), Lanes::All).run());
         }
+        runtime.spawn(lane::Lane::new(Arc::clone(&shared), Lanes::Reserved).run());
         let tasks = vec![
             runtime.spawn(told::tell(Arc::clone(&shared))),
             runtime.spawn(told::hear(Arc::clone(&shared))),
@@ -246,12 +255,13 @@ impl Postgres {
                 return Err(Error::new(ErrorKind::Closed, why));
             }
             let max = self.shared.limits.calls_max;
-            if state.len() >= max {
+            let job = job(reply);
+            if state.len() >= max && state.waiting_like(&job) >= max {
                 return Err(Error::new(ErrorKind::Overloaded, format!("{max} calls wait; no more may")));
             }
-            state.push(job(reply));
+            state.push(job);
         }
-        self.shared.work.notify_one();
+        self.shared.there_is_work();
         answer.await.unwrap_or(lost)
     }
 
@@ -294,6 +304,7 @@ impl Drop for Postgres {
         left.into_iter().for_each(|job| job.fail(&error));
         self.shared.waiting.close("the queue is closed");
         self.shared.work.notify_waiters();
+        self.shared.reserved_work.notify_waiters();
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }

@@ -26,6 +26,8 @@ mod own;
 #[cfg(feature = "servers")]
 mod proxy;
 mod reopened;
+#[cfg(feature = "servers")]
+mod reserved;
 mod routes;
 #[cfg(feature = "servers")]
 mod server;
