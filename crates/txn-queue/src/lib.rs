@@ -21,10 +21,14 @@ mod limits;
 pub mod memory;
 mod message;
 mod name;
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+mod observe;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod queue;
 mod routes;
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres", feature = "worker"))]
+mod spans;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod topology;
@@ -50,5 +54,7 @@ pub use queue::{
     Settle, Settled, Wait,
 };
 pub use routes::{Criterion, ExchangeKind, Pattern, RouteError, Routes};
+#[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres", feature = "worker"))]
+pub use spans::{Context, Origin, Relation, Trace};
 pub use topology::{BehindRetry, Cause, Death, GroupSpec, Order, Overflow, Rate, Start, TopicSpec, Topology};
 pub use trace::{TraceError, TraceParent};

@@ -242,6 +242,13 @@ impl Message {
         hash.finalize().into()
     }
 
+    /// When it could be delivered first, being accepted then.
+    #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres", feature = "worker"))]
+    pub(crate) fn first_due(&self, accepted: txn_change::Timestamp) -> txn_change::Timestamp {
+        let due = self.due.and_then(|due| due.instant(accepted));
+        due.map_or(accepted, |due| due.max(accepted))
+    }
+
     /// Adds an extension attribute.
     #[must_use]
     pub fn extension(mut self, name: AttributeName, value: Attribute) -> Self {

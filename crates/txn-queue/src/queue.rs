@@ -190,6 +190,8 @@ pub struct Delivery {
     pub message: Arc<Message>,
     /// How often it has been delivered to the group, this time included. A release takes its delivery back.
     pub deliveries: u32,
+    /// Whether the group, as it is declared, allows no more: unless this one is acknowledged or released, the message goes to the dead letters.
+    pub is_last: bool,
     /// When it was accepted, by the backend's clock.
     pub accepted_at: Timestamp,
     /// When the lease ends, by the backend's clock.

@@ -76,6 +76,7 @@ async fn a_message_is_dead_when_it_was_delivered_as_often_as_it_may_be(harness: 
     for nth in 1..=3u32 {
         let delivery = subject.one().await?;
         equal("how often it was delivered", &delivery.deliveries, &nth)?;
+        equal("whether that was the last time", &delivery.is_last, &(nth == 3))?;
         subject.apply(&delivery, Action::Retry { after: MS, reason: format!("attempt {nth}").into() }).await?;
         subject.pass(MS);
     }

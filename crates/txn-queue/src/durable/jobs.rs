@@ -263,6 +263,7 @@ fn deliveries(given: &Given, rows: &[Row]) -> Vec<Delivery> {
             lease: Lease { group: given.group.clone(), position: Position(leased.position), token: leased.token },
             message: Arc::clone(&row.message),
             deliveries: leased.deliveries,
+            is_last: leased.is_last,
             accepted_at: row.accepted_at,
             leased_until: given.until,
             death: row.death.clone(),

@@ -84,6 +84,7 @@ pub(crate) struct Leased {
     pub(crate) position: u64,
     pub(crate) token: u64,
     pub(crate) deliveries: u32,
+    pub(crate) is_last: bool,
 }
 
 /// A message that is to go to the dead letters.
@@ -381,7 +382,9 @@ impl GroupState {
             slot.token = *tokens;
             slot.batch = batch;
             slot.deliveries = slot.deliveries.saturating_add(1);
-            leased.push(Leased { position, token: *tokens, deliveries: slot.deliveries });
+            let deliveries = slot.deliveries;
+            let is_last = deliveries >= self.spec.deliveries_max.get();
+            leased.push(Leased { position, token: *tokens, deliveries, is_last });
         }
         self.forget_done();
         if !leased.is_empty() {

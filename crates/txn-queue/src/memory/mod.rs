@@ -26,9 +26,11 @@ use crate::{
     },
     error::Error,
     limits::QueueLimits,
+    observe::{Observe, Within},
     queue::{
         Delivery, Group, Lease, Position, Publish, Published, Queue, Receive, Received, Seen, Settle, Settled, Wait,
     },
+    spans::Trace,
     topology::Topology,
 };
 use state::State;
@@ -47,6 +49,7 @@ pub struct Memory {
     state: Mutex<State>,
     clock: Arc<dyn Clock>,
     limits: QueueLimits,
+    observe: Observe,
 }
 
 impl Memory {
@@ -71,7 +74,14 @@ impl Memory {
     /// A queue with another clock and other limits.
     #[must_use]
     pub fn with(clock: Arc<dyn Clock>, limits: QueueLimits) -> Self {
-        Self { state: Mutex::default(), clock, limits }
+        Self { state: Mutex::default(), clock, limits, observe: Observe::new("memory") }
+    }
+
+    /// Joins its spans with those of others. It makes them in any case.
+    #[must_use]
+    pub fn traced(mut self, trace: Trace) -> Self {
+        self.observe.trace = trace;
+        self
     }
 
     fn state(&self) -> (MutexGuard<'_, State>, Timestamp) {
@@ -102,6 +112,24 @@ impl Queue for Memory {
     }
 
     async fn publish(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
+        self.observe.publish(batch, Within::Own, |batch| self.publish_unobserved(batch)).await
+    }
+
+    async fn receive(&self, receive: Receive) -> Result<Received, Error> {
+        self.observe.receive(receive, |receive| self.receive_unobserved(receive)).await
+    }
+
+    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+        self.observe.settle(batch, Within::Own, |batch| self.settle_unobserved(batch)).await
+    }
+
+    async fn wait(&self, wait: Wait) -> Result<(), Error> {
+        self.wait_unobserved(wait).await
+    }
+}
+
+impl Memory {
+    async fn publish_unobserved(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
         self.limits.check_batch(batch.len())?;
         let mut wakers = Vec::new();
         let results = {
@@ -113,7 +141,7 @@ impl Queue for Memory {
         Ok(results)
     }
 
-    async fn receive(&self, receive: Receive) -> Result<Received, Error> {
+    async fn receive_unobserved(&self, receive: Receive) -> Result<Received, Error> {
         self.limits.check_receive(&receive)?;
         let mut wakers = Vec::new();
         let received = {
@@ -137,7 +165,7 @@ impl Queue for Memory {
         Ok(received)
     }
 
-    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+    async fn settle_unobserved(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
         self.limits.check_settle(&batch)?;
         let mut wakers = Vec::new();
         let results = {
@@ -148,7 +176,7 @@ impl Queue for Memory {
         Ok(results)
     }
 
-    async fn wait(&self, wait: Wait) -> Result<(), Error> {
+    async fn wait_unobserved(&self, wait: Wait) -> Result<(), Error> {
         poll_fn(|context| {
             let (mut state, _) = self.state();
             let is_there = match &wait {
@@ -236,6 +264,7 @@ fn delivery(group: &Group, leased: &Leased, until: Timestamp, log: &Log) -> Opti
         lease: Lease { group: group.clone(), position: Position(leased.position), token: leased.token },
         message: Arc::clone(&carried.message),
         deliveries: leased.deliveries,
+        is_last: leased.is_last,
         accepted_at: stored.accepted_at,
         leased_until: until,
         death: carried.death.clone(),

@@ -20,6 +20,7 @@ use crate::{
     error::{Error, ErrorKind},
     message::Message,
     name::{GroupName, Topic},
+    observe::Within,
     queue::{Action, Address, Group, Lease, Position, Publish, Published, Refusal, Settle, Settled},
 };
 
@@ -27,7 +28,7 @@ impl Postgres {
     /// Publishes messages in a host's transaction: they are accepted when it is committed, and never when it is not. A savepoint that is rolled back takes its own with it.
     ///
     /// [`Published::Accepted`] says how many topics a message comes to. A topic that is full does not refuse: what a host commits is kept. A repetition within the dedupe window is taken for one message when it is taken
-    /// in. Delays count from then, and so does the place in the topic. What turns out then to be impossible, such as another message under the same dedupe id, is kept in the table `refused` of the schema, with the reason.
+    /// in. Delays count from then, and so does the place in the topic. What turns out then to be impossible, such as another message under the same dedupe id, is kept with the reason: [`Postgres::refused`] reads it.
     ///
     /// Readers find out within a fifth of a second, or at once when [`Postgres::committed`] is called.
     ///
@@ -46,6 +47,10 @@ impl Postgres {
     /// # Errors
     /// [`ErrorKind::Invalid`] when no transaction is begun. An error of the server's has ended the host's transaction.
     pub async fn publish_in(&self, tx: &mut PgConnection, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
+        self.observe.publish(batch, Within::Host, |batch| self.publish_in_unobserved(tx, batch)).await
+    }
+
+    async fn publish_in_unobserved(&self, tx: &mut PgConnection, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
         self.shared.limits.check_batch(batch.len())?;
         in_transaction(tx).await?;
         let declared = std::sync::Arc::clone(&self.shared.state().declared);
@@ -90,6 +95,10 @@ impl Postgres {
     /// # Errors
     /// [`ErrorKind::Invalid`] when no transaction is begun, and for an [`Action::Extend`], which has no use here. An error of the server's has ended the host's transaction.
     pub async fn settle_in(&self, tx: &mut PgConnection, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+        self.observe.settle(batch, Within::Host, |batch| self.settle_in_unobserved(tx, batch)).await
+    }
+
+    async fn settle_in_unobserved(&self, tx: &mut PgConnection, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
         let doing = "settling in a host's transaction";
         self.shared.limits.check_settle(&batch)?;
         if batch.iter().any(|settle| matches!(settle.action, Action::Extend { .. })) {

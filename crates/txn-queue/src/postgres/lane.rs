@@ -12,7 +12,7 @@ use super::{
     Shared,
     connect::{connect, failed, within},
     medium::{InSession, ask},
-    pending::Taken,
+    pending::{Lanes, Taken},
 };
 use crate::{
     durable::{
@@ -40,6 +40,7 @@ pub(super) struct Lane {
     shared: Arc<Shared>,
     session: Option<PgConnection>,
     chance: Chance,
+    lanes: Lanes,
 }
 
 /// How a turn ended that did not end well.
@@ -76,8 +77,8 @@ struct Wrote {
 }
 
 impl Lane {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, session: None, chance: Chance::default() }
+    pub(super) fn new(shared: Arc<Shared>, lanes: Lanes) -> Self {
+        Self { shared, session: None, chance: Chance::default(), lanes }
     }
 
     /// Runs until the queue is closed and nothing waits.
@@ -85,12 +86,15 @@ impl Lane {
         let shared = Arc::clone(&self.shared);
         loop {
             // Made before looking, so that nothing is missed between the two.
-            let work = shared.work.notified();
-            let taken = shared.state().take();
+            let work = match self.lanes {
+                Lanes::All => shared.work.notified(),
+                Lanes::Reserved => shared.reserved_work.notified(),
+            };
+            let taken = shared.state().take(self.lanes);
             match taken {
                 Some(taken) => {
                     // There may be more, of other topics.
-                    shared.work.notify_one();
+                    shared.there_is_work();
                     self.serve(taken).await;
                 }
                 None if shared.is_closed() => break,
@@ -329,6 +333,6 @@ struct Back<'l> {
 impl Drop for Back<'_> {
     fn drop(&mut self) {
         self.shared.state().free(self.topics, self.is_declaring);
-        self.shared.work.notify_one();
+        self.shared.there_is_work();
     }
 }

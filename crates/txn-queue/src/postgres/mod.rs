@@ -20,6 +20,7 @@ mod lane;
 mod medium;
 mod options;
 mod pending;
+mod refused;
 mod sql;
 mod told;
 
@@ -52,13 +53,16 @@ use crate::{
     error::{Error, ErrorKind},
     limits::QueueLimits,
     name::Topic,
+    observe::{Observe, Within},
     queue::{Publish, Published, Queue, Receive, Received, Settle, Settled, Wait},
+    spans::Trace,
     topology::Topology,
 };
 use connect::{connect, failed, within};
 use medium::{InSession, ask};
 pub use options::Options;
-use pending::State;
+use pending::{Lanes, State};
+pub use refused::Refused;
 use sql::{FORMAT, Sql};
 
 /// A queue in one schema of a PostgreSQL database. See the [module](self) for what it promises.
@@ -73,6 +77,7 @@ use sql::{FORMAT, Sql};
 /// ```
 pub struct Postgres {
     shared: Arc<Shared>,
+    observe: Observe,
     /// Those that end by themselves are the lanes; these are ended.
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -88,6 +93,8 @@ struct Shared {
     state: Mutex<State>,
     /// Something waits for a lane.
     work: Notify,
+    /// The same, for the lane that only extends leases.
+    reserved_work: Notify,
     /// Topics that others have not been told of.
     written: Mutex<BTreeSet<i64>>,
     written_work: Notify,
@@ -138,8 +145,13 @@ impl Shared {
         }
         drop(state);
         if is_any {
-            self.work.notify_one();
+            self.there_is_work();
         }
+    }
+
+    fn there_is_work(&self) {
+        self.work.notify_one();
+        self.reserved_work.notify_one();
     }
 
     async fn read_topology(&self, medium: &mut InSession<'_>) -> Result<(), Error> {
@@ -187,6 +199,13 @@ impl Postgres {
         Options::of(url)
     }
 
+    /// Joins its spans with those of others. It makes them in any case.
+    #[must_use]
+    pub fn traced(mut self, trace: Trace) -> Self {
+        self.observe.trace = trace;
+        self
+    }
+
     async fn start(options: Options) -> Result<Self, Error> {
         let runtime = Handle::try_current()
             .map_err(|error| Error::new(ErrorKind::Invalid, "opening outside of a tokio runtime").because(error))?;
@@ -203,6 +222,7 @@ impl Postgres {
             waiting: Waiting::default(),
             state: Mutex::default(),
             work: Notify::new(),
+            reserved_work: Notify::new(),
             written: Mutex::default(),
             written_work: Notify::new(),
             incarnation: format!("{:016x}", Chance::default().next()),
@@ -210,14 +230,15 @@ impl Postgres {
         let mut medium = InSession::new(&mut first, &shared, Arc::default());
         shared.read_topology(&mut medium).await?;
         for _ in 0..options.lanes {
-            runtime.spawn(lane::Lane::new(Arc::clone(&shared)).run());
+            runtime.spawn(lane::Lane::new(Arc::clone(&shared), Lanes::All).run());
         }
+        runtime.spawn(lane::Lane::new(Arc::clone(&shared), Lanes::Reserved).run());
         let tasks = vec![
             runtime.spawn(told::tell(Arc::clone(&shared))),
             runtime.spawn(told::hear(Arc::clone(&shared))),
             runtime.spawn(told::look(Arc::clone(&shared))),
         ];
-        Ok(Self { shared, tasks })
+        Ok(Self { shared, observe: Observe::new("postgres"), tasks })
     }
 
     async fn call<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, Error> {
@@ -233,12 +254,13 @@ impl Postgres {
                 return Err(Error::new(ErrorKind::Closed, why));
             }
             let max = self.shared.limits.calls_max;
-            if state.len() >= max {
+            let job = job(reply);
+            if state.len() >= max && state.waiting_like(&job) >= max {
                 return Err(Error::new(ErrorKind::Overloaded, format!("{max} calls wait; no more may")));
             }
-            state.push(job(reply));
+            state.push(job);
         }
-        self.shared.work.notify_one();
+        self.shared.there_is_work();
         answer.await.unwrap_or(lost)
     }
 
@@ -281,6 +303,7 @@ impl Drop for Postgres {
         left.into_iter().for_each(|job| job.fail(&error));
         self.shared.waiting.close("the queue is closed");
         self.shared.work.notify_waiters();
+        self.shared.reserved_work.notify_waiters();
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
@@ -298,23 +321,41 @@ impl Queue for Postgres {
     }
 
     async fn publish(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
+        self.observe.publish(batch, Within::Own, |batch| self.publish_unobserved(batch)).await
+    }
+
+    async fn receive(&self, receive: Receive) -> Result<Received, Error> {
+        self.observe.receive(receive, |receive| self.receive_unobserved(receive)).await
+    }
+
+    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+        self.observe.settle(batch, Within::Own, |batch| self.settle_unobserved(batch)).await
+    }
+
+    async fn wait(&self, wait: Wait) -> Result<(), Error> {
+        self.wait_unobserved(wait).await
+    }
+}
+
+impl Postgres {
+    async fn publish_unobserved(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
         self.shared.limits.check_batch(batch.len())?;
         let lost = vec![Published::Unknown; batch.len()];
         self.call_or(|reply| Job::Publish(batch, reply), Ok(lost)).await
     }
 
-    async fn receive(&self, receive: Receive) -> Result<Received, Error> {
+    async fn receive_unobserved(&self, receive: Receive) -> Result<Received, Error> {
         self.shared.limits.check_receive(&receive)?;
         self.call(|reply| Job::Receive(receive, reply)).await
     }
 
-    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+    async fn settle_unobserved(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
         self.shared.limits.check_settle(&batch)?;
         let lost = vec![Settled::Unknown; batch.len()];
         self.call_or(|reply| Job::Settle(batch, reply), Ok(lost)).await
     }
 
-    async fn wait(&self, wait: Wait) -> Result<(), Error> {
+    async fn wait_unobserved(&self, wait: Wait) -> Result<(), Error> {
         if !self.shared.waiting.knows(&wait) {
             let topic = wait.topic().clone();
             self.call(|reply| Job::Look(topic, Some(reply))).await?;

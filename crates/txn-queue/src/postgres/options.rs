@@ -68,7 +68,7 @@ impl Options {
         self
     }
 
-    /// How many topics can be worked at at once, each on a session of its own: 1 to 64; 3 when nothing is said. Beside them a queue keeps two sessions, one that tells and one that hears.
+    /// How many topics can be worked at at once, each on a session of its own: 1 to 64; 3 when nothing is said. Beside them a queue keeps three sessions: one that extends leases while the others are busy, one that tells and one that hears.
     #[must_use]
     pub fn lanes(mut self, lanes: usize) -> Self {
         self.lanes = lanes.clamp(1, 64);

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     durable::{declared::Declared, jobs::Job, replica::Replica},
     name::Topic,
+    queue::Action,
 };
 
 /// Calls that are decided together, at most.
@@ -29,6 +30,16 @@ pub(super) struct State {
 struct Waiter {
     job: Job,
     topics: BTreeSet<Topic>,
+    /// It does nothing but extend leases, which end when it comes too late: it goes before others.
+    extends: bool,
+}
+
+/// What a lane is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lanes {
+    All,
+    /// Extending leases, while the others are busy.
+    Reserved,
 }
 
 /// What a lane has taken.
@@ -45,9 +56,20 @@ impl State {
         self.waiting.len()
     }
 
+    /// How many wait that are of a kind: calls that extend leases fill nobody's place, and nobody fills theirs.
+    pub(super) fn waiting_like(&self, job: &Job) -> usize {
+        let extends = extends(job);
+        self.waiting.iter().filter(|waiter| waiter.extends == extends).count()
+    }
+
     pub(super) fn push(&mut self, job: Job) {
-        let topics = job.topics(&self.declared);
-        self.waiting.push_back(Waiter { job, topics });
+        let (topics, extends) = (job.topics(&self.declared), extends(&job));
+        let at = if extends {
+            self.waiting.iter().rposition(|waiter| waiter.extends).map_or(0, |last| last.saturating_add(1))
+        } else {
+            self.waiting.len()
+        };
+        self.waiting.insert(at, Waiter { job, topics, extends });
     }
 
     /// Puts calls back in front, which concern more than was known.
@@ -55,7 +77,8 @@ impl State {
         for job in jobs.into_iter().rev() {
             let mut topics = job.topics(&self.declared);
             topics.extend(also.iter().cloned());
-            self.waiting.push_front(Waiter { job, topics });
+            let extends = extends(&job);
+            self.waiting.push_front(Waiter { job, topics, extends });
         }
     }
 
@@ -64,8 +87,8 @@ impl State {
         self.waiting.iter().any(|waiter| waiter.topics.contains(topic))
     }
 
-    /// Takes the first calls whose topics nobody has in hand, and with them all others of these topics.
-    pub(super) fn take(&mut self) -> Option<Taken> {
+    /// Takes the first calls whose topics nobody has in hand, and with them all others of these topics, as far as the lane is for them.
+    pub(super) fn take(&mut self, lanes: Lanes) -> Option<Taken> {
         self.waiting.retain(|waiter| waiter.job.is_wanted());
         if self.is_declaring {
             return None;
@@ -73,7 +96,8 @@ impl State {
         // One that waits for several topics is not passed by later ones for ever.
         let mut reserved = self.busy.clone();
         let mut chosen = None;
-        for (at, waiter) in self.waiting.iter().enumerate() {
+        let is_meant = |waiter: &Waiter| lanes == Lanes::All || waiter.extends;
+        for (at, waiter) in self.waiting.iter().enumerate().filter(|(_, waiter)| is_meant(waiter)) {
             if waiter.is_declaration() {
                 if at == 0 && self.at_work == 0 {
                     chosen = Some(at);
@@ -96,7 +120,7 @@ impl State {
             if waiter.is_declaration() {
                 break;
             }
-            if waiter.topics.is_subset(&topics) {
+            if is_meant(waiter) && waiter.topics.is_subset(&topics) {
                 jobs.extend(self.waiting.remove(at).map(|waiter| waiter.job));
             } else {
                 at = at.saturating_add(1);
@@ -130,6 +154,11 @@ impl State {
     pub(super) fn drain(&mut self) -> Vec<Job> {
         self.waiting.drain(..).map(|waiter| waiter.job).collect()
     }
+}
+
+fn extends(job: &Job) -> bool {
+    let Job::Settle(batch, _) = job else { return false };
+    !batch.is_empty() && batch.iter().all(|settle| matches!(settle.action, Action::Extend { .. }))
 }
 
 impl Waiter {

@@ -50,6 +50,8 @@ pub(super) struct Sql {
     pub(super) host_settle: String,
     pub(super) hosted: String,
     pub(super) refuse: String,
+    pub(super) refused: String,
+    pub(super) refused_tidy: String,
 }
 
 /// Packs of messages, steps and dedupe ids are only ever added, and deleted in the order of their age when they are of no use any more. Nothing is updated: an old snapshot that is held
@@ -206,6 +208,9 @@ impl Sql {
                 SELECT ticket, group_name, head, data FROM gone ORDER BY ticket"),
             refuse: sql("INSERT INTO {s}.refused (topic, reason, head, data) VALUES ($1, $2, $3, $4)"),
             schedules_tidy: sql("DELETE FROM {s}.schedule WHERE topic = $1 AND position < $2 AND position >= $3"),
+            refused: sql("SELECT id, (extract(epoch FROM at) * 1000000)::bigint, topic, reason, head, data FROM {s}.refused
+                WHERE id > $1 ORDER BY id LIMIT $2"),
+            refused_tidy: sql("DELETE FROM {s}.refused WHERE id = ANY($1)"),
         })
     }
 

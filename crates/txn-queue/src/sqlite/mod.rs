@@ -43,7 +43,9 @@ use crate::{
     error::{Error, ErrorKind},
     limits::QueueLimits,
     name::Topic,
+    observe::{Observe, Within},
     queue::{Publish, Published, Queue, Receive, Received, Settle, Settled, Wait},
+    spans::Trace,
     topology::Topology,
 };
 use writer::Writer;
@@ -60,6 +62,7 @@ use writer::Writer;
 pub struct Sqlite {
     path: PathBuf,
     limits: QueueLimits,
+    observe: Observe,
     calls: Option<SyncSender<Job>>,
     waiting: Arc<Waiting>,
     writer: Option<JoinHandle<()>>,
@@ -115,7 +118,23 @@ impl Sqlite {
         let writer = named
             .spawn(move || writer.run(&taken))
             .map_err(|error| Error::new(ErrorKind::Unavailable, "starting a thread").because(error))?;
-        Ok(Self { path, limits, calls: Some(calls), waiting, writer: Some(writer), lock: Mutex::new(Some(lock)) })
+        let observe = Observe::new("sqlite");
+        Ok(Self {
+            path,
+            limits,
+            observe,
+            calls: Some(calls),
+            waiting,
+            writer: Some(writer),
+            lock: Mutex::new(Some(lock)),
+        })
+    }
+
+    /// Joins its spans with those of others. It makes them in any case.
+    #[must_use]
+    pub fn traced(mut self, trace: Trace) -> Self {
+        self.observe.trace = trace;
+        self
     }
 
     async fn call<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, Error> {
@@ -173,23 +192,41 @@ impl Queue for Sqlite {
     }
 
     async fn publish(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
+        self.observe.publish(batch, Within::Own, |batch| self.publish_unobserved(batch)).await
+    }
+
+    async fn receive(&self, receive: Receive) -> Result<Received, Error> {
+        self.observe.receive(receive, |receive| self.receive_unobserved(receive)).await
+    }
+
+    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+        self.observe.settle(batch, Within::Own, |batch| self.settle_unobserved(batch)).await
+    }
+
+    async fn wait(&self, wait: Wait) -> Result<(), Error> {
+        self.wait_unobserved(wait).await
+    }
+}
+
+impl Sqlite {
+    async fn publish_unobserved(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
         self.limits.check_batch(batch.len())?;
         let lost = vec![Published::Unknown; batch.len()];
         self.call_or(|reply| Job::Publish(batch, reply), Ok(lost)).await
     }
 
-    async fn receive(&self, receive: Receive) -> Result<Received, Error> {
+    async fn receive_unobserved(&self, receive: Receive) -> Result<Received, Error> {
         self.limits.check_receive(&receive)?;
         self.call(|reply| Job::Receive(receive, reply)).await
     }
 
-    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+    async fn settle_unobserved(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
         self.limits.check_settle(&batch)?;
         let lost = vec![Settled::Unknown; batch.len()];
         self.call_or(|reply| Job::Settle(batch, reply), Ok(lost)).await
     }
 
-    async fn wait(&self, wait: Wait) -> Result<(), Error> {
+    async fn wait_unobserved(&self, wait: Wait) -> Result<(), Error> {
         if !self.waiting.knows(&wait) {
             let topic = wait.topic().clone();
             self.call(|reply| Job::Look(topic, Some(reply))).await?;

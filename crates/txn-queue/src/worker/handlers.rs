@@ -12,7 +12,7 @@ use std::{
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 
-use super::{Done, Failure, Job, work::handle};
+use super::{Done, Failure, Job, RetryPolicy, work::handle};
 use crate::name::MessageType;
 
 type Handling = Pin<Box<dyn Future<Output = Result<Done, Failure>> + Send>>;
@@ -51,7 +51,7 @@ pub enum Unknown {
 /// ```
 #[derive(Clone, Default)]
 pub struct Handlers {
-    by_type: Arc<HashMap<MessageType, Arc<dyn Handle>>>,
+    by_type: Arc<HashMap<MessageType, Entry>>,
     unknown: Unknown,
 }
 
@@ -72,7 +72,33 @@ impl Handlers {
         R: Into<Done>,
         E: Into<Failure>,
     {
-        self.with(kind, Arc::new(Typed { handler, payload: PhantomData::<fn() -> T> }))
+        self.with(kind, None, Arc::new(Typed { handler, payload: PhantomData::<fn() -> T> }))
+    }
+
+    /// The same, and messages of the type are tried again by a policy of their own, whether the handler fails, panics or takes too long.
+    ///
+    /// ```
+    /// use core::{num::NonZeroU32, time::Duration};
+    /// use txn_queue::{MessageType, worker::{Failure, Handlers, Job, RetryPolicy}};
+    /// // A receipt may be late; a code to log in with is of no use after a minute.
+    /// let receipts = RetryPolicy { base: Duration::from_secs(60), max: Duration::from_secs(86_400), ..RetryPolicy::default() };
+    /// let codes = RetryPolicy { max_elapsed: Some(Duration::from_secs(60)), deliveries_max: NonZeroU32::new(3), ..RetryPolicy::default() };
+    /// let handlers = Handlers::new()
+    ///     .on_with(MessageType::new("receipt.due")?, receipts, |_: String, _: Job| async { Ok::<(), Failure>(()) })
+    ///     .on_with(MessageType::new("code.due")?, codes, |_: String, _: Job| async { Ok::<(), Failure>(()) });
+    /// # let _ = handlers;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn on_with<T, F, A, R, E>(self, kind: MessageType, retry: RetryPolicy, handler: F) -> Self
+    where
+        T: DeserializeOwned + 'static,
+        F: Fn(T, Job) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<R, E>> + Send + 'static,
+        R: Into<Done>,
+        E: Into<Failure>,
+    {
+        self.with(kind, Some(retry), Arc::new(Typed { handler, payload: PhantomData::<fn() -> T> }))
     }
 
     /// Handles messages of a type with a service, which is given them as they are.
@@ -81,7 +107,16 @@ impl Handlers {
     where
         S: Service<Job, Response: Into<Done>, Error: Into<Failure>, Future: Send> + Clone + Send + Sync + 'static,
     {
-        self.with(kind, Arc::new(Routed(service)))
+        self.with(kind, None, Arc::new(Routed(service)))
+    }
+
+    /// The same, with a policy as [`Self::on_with`] takes it.
+    #[must_use]
+    pub fn route_with<S>(self, kind: MessageType, retry: RetryPolicy, service: S) -> Self
+    where
+        S: Service<Job, Response: Into<Done>, Error: Into<Failure>, Future: Send> + Clone + Send + Sync + 'static,
+    {
+        self.with(kind, Some(retry), Arc::new(Routed(service)))
     }
 
     /// What to do about other types.
@@ -91,8 +126,8 @@ impl Handlers {
         self
     }
 
-    fn with(mut self, kind: MessageType, handler: Arc<dyn Handle>) -> Self {
-        Arc::make_mut(&mut self.by_type).insert(kind, handler);
+    fn with(mut self, kind: MessageType, retry: Option<RetryPolicy>, handler: Arc<dyn Handle>) -> Self {
+        Arc::make_mut(&mut self.by_type).insert(kind, Entry { retry, handler });
         self
     }
 }
@@ -107,7 +142,10 @@ impl Service<Job> for Handlers {
     }
 
     fn call(&mut self, job: Job) -> Handling {
-        if let Some(handler) = self.by_type.get(&job.message().kind) {
+        if let Some(Entry { retry, handler }) = self.by_type.get(&job.message().kind) {
+            if let Some(policy) = retry {
+                job.retry_by(*policy);
+            }
             return handler.handle(job);
         }
         let group = &job.lease().group;
@@ -128,6 +166,12 @@ impl fmt::Debug for Handlers {
         let types: Vec<&str> = self.by_type.keys().map(|kind| &**kind).collect();
         f.debug_struct("Handlers").field("types", &types).field("unknown", &self.unknown).finish()
     }
+}
+
+#[derive(Clone)]
+struct Entry {
+    retry: Option<RetryPolicy>,
+    handler: Arc<dyn Handle>,
 }
 
 trait Handle: Send + Sync {

@@ -9,7 +9,7 @@ use tokio::{
 use txn_change::Timestamp;
 
 use super::{
-    Class, Done, Failure, Job,
+    Class, Done, Failure, Job, RetryPolicy,
     circuit::Verdict,
     leases::{Kept, after},
     settle::Settlement,
@@ -59,7 +59,8 @@ impl Held {
         settle: WeakUnboundedSender<Settlement>,
     ) -> Self {
         let until = after(called, shared.lease);
-        let (number, lost) = shared.leases.add(&delivery, called, until);
+        let waited = difference(begun(&delivery, shared.lease), delivery.message.first_due(delivery.accepted_at));
+        let (number, lost) = shared.leases.add(&delivery, waited, called, until);
         let job = Job::watched(delivery, lost.clone(), shared.draining.subscribe());
         Self {
             shared: Arc::clone(shared),
@@ -78,7 +79,7 @@ impl Held {
     }
 
     pub(super) fn begin(&mut self) {
-        let wait = difference(self.now(), first_due(&self.job));
+        let wait = difference(self.now(), self.first_due());
         self.shared.metrics.wait.record(wait);
         self.shared.metrics.in_flight.increment(1.0);
         self.begun = Some(Instant::now());
@@ -86,16 +87,23 @@ impl Held {
 
     /// The backend's time, as far as it can be told: it said when the lease would end, and so when it began.
     fn now(&self) -> Timestamp {
-        let until = self.job.leased_until().as_nanos();
-        let lease = nanos(self.shared.lease);
-        let since = Timestamp::from_nanos(until.saturating_sub(lease));
+        let since = begun(self.job.delivery(), self.shared.lease);
         since.after(self.received.elapsed()).unwrap_or(Timestamp::MAX)
+    }
+
+    fn first_due(&self) -> Timestamp {
+        self.job.message().first_due(self.job.accepted_at())
     }
 
     /// How long a message that goes back is held before it does: long enough that no loop is busy with it.
     pub(super) fn rest(&self, end: &End) -> Option<Duration> {
         let rests = matches!(self.class(end), Some(Class::Release | Class::Unavailable));
-        (rests && !self.shared.is_draining()).then(|| self.shared.retry.base.min(self.shared.retry.max))
+        let policy = self.policy();
+        (rests && !self.shared.is_draining()).then(|| policy.base.min(policy.max))
+    }
+
+    fn policy(&self) -> RetryPolicy {
+        self.job.retry().unwrap_or(self.shared.retry)
     }
 
     fn class(&self, end: &End) -> Option<Class> {
@@ -154,7 +162,12 @@ impl Held {
             }
             End::Failed(failure) => self.action(&failure),
         };
-        if matches!(action, Action::Ack | Action::Dead { .. }) {
+        let is_its_end = match action {
+            Action::Ack | Action::Dead { .. } => true,
+            Action::Retry { .. } => self.job.is_last(),
+            Action::Release | Action::Extend { .. } => false,
+        };
+        if is_its_end {
             metrics.attempts.record(f64::from(deliveries));
         }
         self.send(kept, action);
@@ -172,7 +185,7 @@ impl Held {
     }
 
     fn action(&self, failure: &Failure) -> Action {
-        let policy = &self.shared.retry;
+        let policy = self.policy();
         let after = match failure.class() {
             Class::Fatal => return Action::Dead { reason: Arc::clone(failure.reason()) },
             Class::Release | Class::Unavailable => return Action::Release,
@@ -180,8 +193,12 @@ impl Held {
             Class::RetryAfter(after) => after,
         };
         let reason = Arc::clone(failure.reason());
+        let deliveries = self.job.deliveries();
+        if policy.deliveries_max.is_some_and(|max| deliveries >= max.get()) {
+            return Action::Dead { reason: format!("not tried again after {deliveries} deliveries: {reason}").into() };
+        }
         match policy.max_elapsed {
-            Some(max) if difference(self.now(), first_due(&self.job)).saturating_add(after) > max => {
+            Some(max) if difference(self.now(), self.first_due()).saturating_add(after) > max => {
                 Action::Dead { reason: format!("not tried again after {max:?}: {reason}").into() }
             }
             _ => Action::Retry { after, reason },
@@ -196,11 +213,9 @@ impl Drop for Held {
     }
 }
 
-/// When a message could be delivered first.
-fn first_due(job: &Job) -> Timestamp {
-    let accepted = job.accepted_at();
-    let due = job.message().due.and_then(|due| due.instant(accepted));
-    due.map_or(accepted, |due| due.max(accepted))
+/// When the lease began, by the backend's clock.
+fn begun(delivery: &Delivery, lease: Duration) -> Timestamp {
+    Timestamp::from_nanos(delivery.leased_until.as_nanos().saturating_sub(nanos(lease)))
 }
 
 fn difference(later: Timestamp, earlier: Timestamp) -> Duration {

@@ -1,10 +1,11 @@
 //! What a handler is given.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 use txn_change::Timestamp;
 
+use super::RetryPolicy;
 use crate::{
     message::Message,
     queue::{Delivery, Lease},
@@ -30,6 +31,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Job {
     delivery: Arc<Delivery>,
+    retry: Arc<Mutex<Option<RetryPolicy>>>,
     lost: watch::Receiver<bool>,
     draining: watch::Receiver<bool>,
 }
@@ -43,7 +45,11 @@ impl Job {
     }
 
     pub(super) fn watched(delivery: Delivery, lost: watch::Receiver<bool>, draining: watch::Receiver<bool>) -> Self {
-        Self { delivery: Arc::new(delivery), lost, draining }
+        Self { delivery: Arc::new(delivery), retry: Arc::default(), lost, draining }
+    }
+
+    pub(super) fn delivery(&self) -> &Delivery {
+        &self.delivery
     }
 
     /// The message.
@@ -56,6 +62,12 @@ impl Job {
     #[must_use]
     pub fn deliveries(&self) -> u32 {
         self.delivery.deliveries
+    }
+
+    /// Whether the group allows no more deliveries: a failure that is to be tried again makes the message a dead letter.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.delivery.is_last
     }
 
     /// What it died of, when the group reads dead letters.
@@ -80,6 +92,15 @@ impl Job {
     #[must_use]
     pub fn lease(&self) -> &Lease {
         &self.delivery.lease
+    }
+
+    /// If this delivery fails from now on, in whatever way, it is tried again by this policy instead of its worker's. What was said last holds.
+    pub fn retry_by(&self, policy: RetryPolicy) {
+        *self.retry.lock().unwrap_or_else(PoisonError::into_inner) = Some(policy);
+    }
+
+    pub(super) fn retry(&self) -> Option<RetryPolicy> {
+        *self.retry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the lease has ended, or may have: somebody else may have the message. What the handler says is then not settled, once the queue has said so too.

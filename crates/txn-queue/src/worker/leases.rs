@@ -26,12 +26,16 @@ pub(super) struct Kept {
     pub(super) until: Instant,
     /// The queue has said that it has ended: it settles nothing.
     pub(super) is_over: bool,
+    /// The group allows no more deliveries.
+    pub(super) is_last: bool,
+    /// How long the message had waited before it was asked for.
+    pub(super) waited: Duration,
+    pub(super) since: Instant,
 }
 
 #[derive(Debug)]
 struct Entry {
     kept: Kept,
-    since: Instant,
     lost: watch::Sender<bool>,
 }
 
@@ -51,13 +55,20 @@ impl Leases {
     }
 
     /// Takes in a delivery that was asked for at `since`.
-    pub(super) fn add(&self, delivery: &Delivery, since: Instant, until: Instant) -> (u64, watch::Receiver<bool>) {
+    pub(super) fn add(
+        &self,
+        delivery: &Delivery,
+        waited: Duration,
+        since: Instant,
+        until: Instant,
+    ) -> (u64, watch::Receiver<bool>) {
         let (lost, told) = watch::channel(false);
         let mut book = self.book();
         let number = book.next;
         book.next = number.wrapping_add(1);
         let (lease, message) = (delivery.lease.clone(), Arc::clone(&delivery.message));
-        book.entries.insert(number, Entry { kept: Kept { lease, message, until, is_over: false }, since, lost });
+        let kept = Kept { lease, message, until, is_over: false, is_last: delivery.is_last, waited, since };
+        book.entries.insert(number, Entry { kept, lost });
         (number, told)
     }
 
@@ -74,7 +85,8 @@ impl Leases {
     /// Those that are to be extended: not the ones that have ended, nor what has been held for too long.
     fn living(&self, now: Instant, hold_max: Duration) -> Vec<(u64, Lease)> {
         let book = self.book();
-        let is_living = |entry: &Entry| !entry.kept.is_over && now.saturating_duration_since(entry.since) < hold_max;
+        let is_living =
+            |entry: &Entry| !entry.kept.is_over && now.saturating_duration_since(entry.kept.since) < hold_max;
         let living = book.entries.iter().filter(|(_, entry)| is_living(entry));
         living.map(|(number, entry)| (*number, entry.kept.lease.clone())).collect()
     }

@@ -1,7 +1,7 @@
 //! Workers: what stands between a group of a queue and the handlers of an application.
 //!
 //! A handler is a [`tower_service::Service`] of [`Job`]; [`Handlers`] is one that chooses by the type of the message. [`Worker`] runs it, over any [`Queue`](crate::Queue), on tokio. Layers of ours and of the host's go
-//! around it: [`Trace`], [`Timeout`], [`Classify`].
+//! around it: [`Trace`], [`Timeout`], [`Classify`]. [`Batch`] gives several messages to one call.
 //!
 //! # What a worker promises
 //!
@@ -26,8 +26,9 @@
 //! | `txn_queue_processed_total` | counter | handlers that ended, by `outcome`: `done`, `settled`, `retry`, `fatal`, `release`, `unavailable`, `panic` |
 //! | `txn_queue_wait_seconds` | histogram | from when a message was accepted, or first due, until its handler begins |
 //! | `txn_queue_process_seconds` | histogram | what handlers took |
-//! | `txn_queue_attempts` | histogram | deliveries of messages that are done or dead |
-//! | `txn_queue_dead_letters_total` | counter | messages that are dead because the worker said so; `txn_queue_dead_total` holds all |
+//! | `txn_queue_attempts` | histogram | deliveries of messages that are done or dead, each counted once |
+//! | `txn_queue_residence_seconds` | histogram | from when a message was accepted, or first due, until the queue said that it is done |
+//! | `txn_queue_dead_letters_total` | counter | messages that this worker made dead letters, by `reason`: `rejected`, `exhausted`; `txn_queue_dead_total` holds all, those of workers that died too |
 //! | `txn_queue_settlements_total` | counter | settlements, by `result`: `applied`, `stale`, `gone`, `unknown` when no answer came in time, `refused` |
 //! | `txn_queue_leases_lost_total` | counter | leases that ended while they were held |
 //! | `txn_queue_receive_errors_total` | counter | calls of receiving or waiting that failed |
@@ -35,7 +36,9 @@
 //! | `txn_queue_in_flight` | gauge | handlers that run |
 //! | `txn_queue_circuit` | gauge | 0 closed, 1 trying one message at a time, 2 open |
 //!
-//! Of a queue, by [`observe`], with the label `topic`, and `group` below the first two:
+//! A message that becomes a dead letter is also an event of level warn, `dead-lettered`, with the message's id and the `reason`, in the span of its settlement.
+//!
+//! Of a queue, by [`observe`] and [`observe_every`], with the label `topic`, and `group` below the first two:
 //!
 //! | name | kind | what |
 //! |---|---|---|
@@ -47,6 +50,7 @@
 //! | `txn_queue_delivered_total`, `txn_queue_acked_total`, `txn_queue_dead_total`, `txn_queue_expired_total` | counter | what became of messages since the queue was opened |
 
 mod backoff;
+mod batch;
 mod circuit;
 mod classify;
 mod consume;
@@ -64,14 +68,16 @@ mod timeout;
 mod trace;
 mod work;
 
+pub use crate::spans::{Origin, Relation, Trace};
+pub use batch::Batch;
 pub use circuit::CircuitPolicy;
 pub use classify::{Classified, Classify};
 pub use failure::{Class, Done, Failure};
 pub use handlers::{Handlers, Unknown};
 pub use job::Job;
-pub use observe::observe;
+pub use observe::{observe, observe_every};
 pub use retry::{Jitter, RetryPolicy};
 pub use run::Worker;
 pub use shared::Drained;
 pub use timeout::{Timed, Timeout};
-pub use trace::{Origin, Relation, Trace, Traced};
+pub use trace::Traced;

@@ -1,10 +1,19 @@
 //! What a worker says of itself to the facade of `metrics`. The names stand on the module's page.
 
+use std::{sync::Arc, time::Duration};
+
 use metrics::{Counter, Gauge, Histogram, Label};
 use txn_change::Timestamp;
 
 use super::{Class, Done, held::End};
-use crate::{admin::Stats, queue::Group};
+use crate::{
+    admin::{QueueAdmin, Stats},
+    clock::Clock,
+    queue::Group,
+};
+
+/// A queue is not asked more often: each time it counts what it holds.
+const EVERY_MIN: Duration = Duration::from_millis(100);
 
 /// Tells the gauges how a queue stands: to be called now and then with [`QueueAdmin::stats`](crate::QueueAdmin::stats), by one process, and the backend's time.
 ///
@@ -39,12 +48,43 @@ pub fn observe(stats: &Stats, now: Timestamp) {
     }
 }
 
+/// Does so again and again, each time after so long. Never ends: to be spawned, by one process of those that share a queue. A queue that cannot be asked is asked again.
+///
+/// ```
+/// # use core::time::Duration;
+/// # use std::sync::Arc;
+/// # use txn_queue::{memory::Memory, worker::observe_every, SystemClock};
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// let observing = tokio::spawn(observe_every(Arc::new(Memory::new()), Arc::new(SystemClock), Duration::from_secs(15)));
+/// // … until the host stops …
+/// observing.abort();
+/// # });
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub async fn observe_every(queue: Arc<dyn QueueAdmin>, clock: Arc<dyn Clock>, every: Duration) {
+    let mut is_told = false;
+    loop {
+        match queue.stats().await {
+            Ok(stats) => {
+                observe(&stats, clock.now());
+                is_told = false;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!(%error, "a queue does not say how it stands; it is asked again");
+                }
+            }
+        }
+        tokio::time::sleep(every.max(EVERY_MIN)).await;
+    }
+}
+
 fn small(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 fn seconds(nanos: i64) -> f64 {
-    std::time::Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)).as_secs_f64()
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)).as_secs_f64()
 }
 
 /// The metrics of one worker, registered once.
@@ -61,7 +101,9 @@ pub(super) struct Metrics {
     pub(super) wait: Histogram,
     pub(super) process: Histogram,
     pub(super) attempts: Histogram,
-    pub(super) dead: Counter,
+    pub(super) residence: Histogram,
+    pub(super) rejected: Counter,
+    pub(super) exhausted: Counter,
     pub(super) lost: Counter,
     pub(super) receive_errors: Counter,
     pub(super) in_flight: Gauge,
@@ -86,7 +128,9 @@ impl Metrics {
             wait: metrics::histogram!("txn_queue_wait_seconds", own()),
             process: metrics::histogram!("txn_queue_process_seconds", own()),
             attempts: metrics::histogram!("txn_queue_attempts", own()),
-            dead: metrics::counter!("txn_queue_dead_letters_total", own()),
+            residence: metrics::histogram!("txn_queue_residence_seconds", own()),
+            rejected: metrics::counter!("txn_queue_dead_letters_total", with(&labels, "reason", "rejected")),
+            exhausted: metrics::counter!("txn_queue_dead_letters_total", with(&labels, "reason", "exhausted")),
             lost: metrics::counter!("txn_queue_leases_lost_total", own()),
             receive_errors: metrics::counter!("txn_queue_receive_errors_total", own()),
             in_flight: metrics::gauge!("txn_queue_in_flight", own()),

@@ -28,6 +28,8 @@ pub struct RetryPolicy {
     pub jitter: Jitter,
     /// A message whose next try would come later than so long after it was accepted, or first due, is dead instead. `None`: the group's deliveries are the only bound.
     pub max_elapsed: Option<Duration>,
+    /// A message that fails at this delivery, or a later one, is dead instead. `None`: the group's deliveries are the only bound; they are in any case.
+    pub deliveries_max: Option<NonZeroU32>,
 }
 
 /// How waits are spread. The same message at the same delivery has the same wait, so that nothing depends on chance.
@@ -48,6 +50,7 @@ impl Default for RetryPolicy {
             max: Duration::from_secs(600),
             jitter: Jitter::Full(0),
             max_elapsed: None,
+            deliveries_max: None,
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     backoff::Backoff,
     leases::{Kept, after},
     shared::{Shared, add_one},
+    trace,
 };
 use crate::queue::{Action, Settle, Settled};
 
@@ -80,9 +81,9 @@ async fn attempt(shared: &Shared, mut batch: Vec<Settlement>, left: &mut Vec<Set
         .iter()
         .map(|settlement| Settle { lease: settlement.kept.lease.clone(), action: settlement.action.clone() });
     let settles: Vec<Settle> = settles.collect();
-    let span = shared.trace.settle(&shared.group, batch.iter().map(|settlement| &*settlement.kept.message));
+    let span = trace::settle(&shared.trace, &shared.group, batch.iter().map(|settlement| &*settlement.kept.message));
     let patience = shared.lease.checked_div(3).unwrap_or(shared.lease).max(Duration::from_millis(1));
-    match timeout(patience, shared.reserved.settle(settles)).instrument(span).await {
+    match timeout(patience, shared.reserved.settle(settles)).instrument(span.clone()).await {
         Ok(Ok(results)) => {
             let mut results = results.into_iter();
             for mut settlement in batch {
@@ -91,7 +92,7 @@ async fn attempt(shared: &Shared, mut batch: Vec<Settlement>, left: &mut Vec<Set
                         settlement.was_unknown = true;
                         left.push(settlement);
                     }
-                    Some(settled) => answered(shared, settlement, settled),
+                    Some(settled) => span.in_scope(|| answered(shared, settlement, settled)),
                 }
             }
         }
@@ -131,14 +132,31 @@ fn answered(shared: &Shared, settlement: Settlement, settled: Settled) {
     let count = match &settlement.action {
         _ if !is_mine => &counts.lost,
         Action::Ack | Action::Extend { .. } => &counts.done,
+        Action::Retry { .. } if settlement.kept.is_last => &counts.exhausted,
         Action::Retry { .. } => &counts.retried,
         Action::Release => &counts.released,
-        Action::Dead { .. } => {
-            shared.metrics.dead.increment(1);
-            &counts.dead
-        }
+        Action::Dead { .. } => &counts.dead,
     };
+    if is_mine {
+        ends(shared, &settlement);
+    }
     close(shared, settlement, result, count);
+}
+
+/// Tells of a message that the group is done with.
+fn ends(shared: &Shared, settlement: &Settlement) {
+    let kept = &settlement.kept;
+    let metrics = &shared.metrics;
+    let residence = kept.waited.saturating_add(kept.since.elapsed());
+    let (cause, dead) = match &settlement.action {
+        Action::Ack => return metrics.residence.record(residence),
+        Action::Dead { .. } => ("rejected", &metrics.rejected),
+        Action::Retry { .. } if kept.is_last => ("exhausted", &metrics.exhausted),
+        Action::Retry { .. } | Action::Release | Action::Extend { .. } => return,
+    };
+    dead.increment(1);
+    let (topic, group) = (shared.group.topic(), shared.group.name());
+    tracing::warn!(%topic, %group, messaging.message.id = %kept.message.id, reason = cause, "dead-lettered");
 }
 
 /// It has its end; there is room for another.

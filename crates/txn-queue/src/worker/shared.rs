@@ -49,6 +49,7 @@ pub(super) struct Shared {
 pub(super) struct Counts {
     pub(super) done: AtomicU64,
     pub(super) retried: AtomicU64,
+    pub(super) exhausted: AtomicU64,
     pub(super) dead: AtomicU64,
     pub(super) released: AtomicU64,
     pub(super) lost: AtomicU64,
@@ -63,8 +64,10 @@ pub(super) struct Counts {
 pub struct Drained {
     /// Messages that are done.
     pub done: u64,
-    /// Messages that wait to be tried again, or were delivered as often as the group allows.
+    /// Messages that wait to be tried again.
     pub retried: u64,
+    /// Messages that are dead because they failed at the last delivery that the group allows.
+    pub exhausted: u64,
     /// Messages that are dead because the worker said so.
     pub dead: u64,
     /// Messages that were put back uncounted.
@@ -81,6 +84,7 @@ impl Counts {
         Drained {
             done: read(&self.done),
             retried: read(&self.retried),
+            exhausted: read(&self.exhausted),
             dead: read(&self.dead),
             released: read(&self.released),
             lost: read(&self.lost),

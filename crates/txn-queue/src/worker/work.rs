@@ -55,7 +55,7 @@ where
 }
 
 /// Awaits a future whose panic is a value.
-async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
+pub(super) async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),

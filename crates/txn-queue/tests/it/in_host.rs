@@ -162,11 +162,58 @@ async fn a_full_topic_does_not_refuse_what_a_host_commits_and_a_repetition_is_on
     assert_eq!(published, [ACCEPTED, Published::Refused(refusal), ACCEPTED, ACCEPTED, ACCEPTED]);
     tx.commit().await.unwrap();
     assert_eq!(subject.ids(&subject.queue).await, ["1", "4"]);
-    let text = format!("SELECT reason FROM {}.refused", subject.schema);
-    let reason: String = sqlx::query_scalar(sqlx::AssertSqlSafe(text)).fetch_one(&subject.pool).await.unwrap();
-    assert_eq!(reason, "another message was published under the dedupe id d");
+    let refused = subject.queue.refused(0, 10).await.unwrap();
+    assert_eq!(&*refused[0].reason, "another message was published under the dedupe id d");
+    assert_eq!((refused.len(), &*refused[0].message.data), (1, &b"other"[..]));
     let full = Published::Refused(Refusal::Full { topic: subject.group.topic().clone(), max: 1 });
     assert_eq!(subject.queue.publish(vec![subject.message("5")]).await.unwrap(), [full]);
+}
+
+/// What could not be taken is read page by page, as it came, and stays until it is forgotten.
+///
+/// Case Q24.
+#[tokio::test]
+async fn what_was_refused_is_read_and_forgotten() {
+    let listener = crate::worker::observe::Listener::default();
+    let hearing = metrics::set_default_local_recorder(&listener);
+    let subject = Subject::new("host_refused").await;
+    assert!(subject.queue.refused(0, 10).await.unwrap().is_empty());
+    let under = |dedupe: &str, id: &str| {
+        let Publish { to, message } = subject.message(id);
+        let message = Message::clone(&message).dedupe_id(DedupeId::new(dedupe).unwrap());
+        Publish { to, message: Arc::new(message) }
+    };
+    for dedupe in ["a", "b", "c"] {
+        let mut tx = subject.pool.begin().await.unwrap();
+        let batch = vec![under(dedupe, &format!("{dedupe}1")), under(dedupe, &format!("{dedupe}2"))];
+        subject.queue.publish_in(&mut tx, batch).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    assert_eq!(subject.ids(&subject.queue).await, ["a1", "b1", "c1"]);
+    let ids = async |after, max| -> Vec<String> {
+        let refused = subject.queue.refused(after, max).await.unwrap();
+        refused.iter().map(|refused| refused.message.id.to_string()).collect()
+    };
+    let page = subject.queue.refused(0, 2).await.unwrap();
+    assert_eq!(page.iter().map(|refused| &*refused.message.id).collect::<Vec<_>>(), ["a2", "b2"]);
+    assert_eq!((&page[0].topic, &page[0].message), (subject.group.topic(), &under("a", "a2").message));
+    assert!(page[0].at > "2026-01-01T00:00:00Z".parse().unwrap(), "{}", page[0].at);
+    assert_eq!(ids(page[1].id, 2).await, ["c2"]);
+    assert!(ids(u64::MAX, 2).await.is_empty());
+    // Numbers that nothing has are not there, and forgetting again changes nothing.
+    assert_eq!(subject.queue.forget_refused(&[page[0].id, 1_000, u64::MAX]).await.unwrap(), 1);
+    assert_eq!(subject.queue.forget_refused(&[page[0].id]).await.unwrap(), 0);
+    assert_eq!(ids(0, 1_000).await, ["b2", "c2"]);
+    for max in [0, 1_001] {
+        let error = subject.queue.refused(0, max).await.unwrap_err();
+        let expected = format!("invalid request: {max} refused messages in a call; 1 to 1000 are allowed");
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Invalid, expected));
+    }
+    assert_eq!(subject.queue.forget_refused(&[]).await.unwrap_err().kind(), ErrorKind::Invalid);
+    drop(hearing);
+    assert_eq!(listener.all("txn_queue_published_total", &["backend = postgres", "pending"]), (3, 6.0));
+    assert_eq!(listener.all("txn_queue_received_total", &["backend = postgres", "first"]).1, 3.0);
+    assert_eq!(listener.all("txn_queue_call_seconds", &["publish_in", "done"]).0, 3);
 }
 
 #[tokio::test]

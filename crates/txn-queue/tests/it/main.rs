@@ -22,11 +22,15 @@ mod hurt;
 #[cfg(feature = "servers")]
 mod in_host;
 mod kill;
+#[cfg(feature = "worker")]
+mod observe;
 #[cfg(feature = "servers")]
 mod own;
 #[cfg(feature = "servers")]
 mod proxy;
 mod reopened;
+#[cfg(feature = "servers")]
+mod reserved;
 mod routes;
 #[cfg(feature = "servers")]
 mod server;

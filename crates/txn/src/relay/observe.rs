@@ -16,7 +16,8 @@ pub(super) async fn publish(
     metrics::histogram!("txn_relay_batch_messages", "relay" => relay.to_string()).record(small(messages as u64));
     let span = debug_span!(
         "txn_relay.publish",
-        "otel.kind" = "producer",
+        // The queue's own span within it is the producer's.
+        "otel.kind" = "internal",
         "messaging.system" = "txn",
         "messaging.operation.name" = "publish",
         "messaging.operation.type" = "send",

@@ -118,7 +118,7 @@ async fn a_handler_that_hangs_is_dropped_in_the_end() {
     home.emptied().await;
     assert_eq!(seen.of("0"), [1, 2]);
     let drained = running.ended().await;
-    assert_eq!((drained.retried, drained.lost), (2, 0), "{drained:?}");
+    assert_eq!((drained.retried, drained.exhausted, drained.lost), (1, 1, 0), "{drained:?}");
     let letters = home.letters().await;
     let reasons = &letters[0].death.as_ref().unwrap().reasons;
     assert!(reasons.iter().all(|reason| reason.contains("longer than 60s")), "{reasons:?}");

@@ -1,9 +1,10 @@
 //! Workers over the queue in memory, by a clock that goes with tokio's paused one.
 
+mod batch;
 mod circuit;
 mod drain;
 mod leases;
-mod observe;
+pub(crate) mod observe;
 mod outcomes;
 mod retry;
 mod trouble;

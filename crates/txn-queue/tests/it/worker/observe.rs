@@ -15,17 +15,18 @@ use tracing::{
     field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
+use tracing_core::span::Current;
 use txn_change::Timestamp;
 use txn_queue::{
     AttributeName, Message, QueueAdmin as _, TraceParent,
-    worker::{Failure, Job, Relation, Timeout, Trace, observe},
+    worker::{Failure, Job, Relation, Timeout, Trace, observe, observe_every},
 };
 
-use super::{Handler, Home, Running, SECOND, Worker, message};
+use super::{Handler, Home, Running, SECOND, TokioClock, Worker, message};
 
 /// Everything that was told, by metric and labels: how often, and the sum.
 #[derive(Clone, Default)]
-struct Listener(Arc<Mutex<BTreeMap<String, (u64, f64)>>>);
+pub(crate) struct Listener(pub(crate) Arc<Mutex<BTreeMap<String, (u64, f64)>>>);
 
 struct Ear(Listener, String);
 
@@ -81,8 +82,18 @@ impl Recorder for Listener {
 }
 
 impl Listener {
+    /// The same, for all of these in its labels.
+    pub(crate) fn all(&self, metric: &str, parts: &[&str]) -> (u64, f64) {
+        let told = self.0.lock().unwrap();
+        let fits = |key: &str| key.contains(&format!("({metric},")) && parts.iter().all(|part| key.contains(part));
+        let mut fits = told.iter().filter(|(key, _)| fits(key));
+        let found = fits.next().map_or((0, 0.0), |(_, found)| *found);
+        assert!(fits.next().is_none(), "{metric} {parts:?} is several: {told:?}");
+        found
+    }
+
     /// How often a metric was told of, and its sum; `part` is in its labels.
-    fn of(&self, metric: &str, part: &str) -> (u64, f64) {
+    pub(crate) fn of(&self, metric: &str, part: &str) -> (u64, f64) {
         let told = self.0.lock().unwrap();
         let mut fits = told.iter().filter(|(key, _)| key.contains(&format!("({metric}")) && key.contains(part));
         let found = fits.next().map_or((0, 0.0), |(_, found)| *found);
@@ -91,7 +102,7 @@ impl Listener {
     }
 }
 
-fn paused<F: Future>(future: F) -> F::Output {
+pub(crate) fn paused<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
 }
 
@@ -144,7 +155,10 @@ fn metrics_tell_how_messages_fare_and_nothing_gives_anybody_away() {
     let (begun, waited) = of("txn_queue_wait_seconds", "");
     assert!(begun == 4 && (5.9..6.2).contains(&waited), "{waited}");
     assert_eq!(of("txn_queue_attempts", ""), (3, 4.0));
-    assert_eq!(of("txn_queue_dead_letters_total", ""), (1, 1.0));
+    assert_eq!(of("txn_queue_dead_letters_total", "rejected"), (1, 1.0));
+    // From when they were accepted: one second, and seven.
+    let (done, resided) = of("txn_queue_residence_seconds", "");
+    assert!(done == 2 && (7.9..8.4).contains(&resided), "{resided}");
     assert_eq!(of("txn_queue_in_flight", "").1, 0.0);
     assert_eq!(of("txn_queue_circuit", "").1, 0.0);
     assert_eq!(of("txn_queue_leases_lost_total", "").1, 0.0);
@@ -156,6 +170,57 @@ fn metrics_tell_how_messages_fare_and_nothing_gives_anybody_away() {
     assert!((98.0..99.1).contains(&age), "{age}");
     let told = listener.0.lock().unwrap();
     assert!(told.keys().all(|key| !key.contains("secret") && !key.contains("good")), "{told:?}");
+}
+
+/// A message that fails at the last delivery that its group allows is told as what it is: a dead letter.
+#[test]
+fn one_that_is_exhausted_is_told_as_a_dead_letter() {
+    let listener = Listener::default();
+    metrics::with_local_recorder(&listener, || {
+        paused(async {
+            let home = Home::new(3).await;
+            home.publish([message("never")]).await;
+            let last = Arc::new(Mutex::new(Vec::new()));
+            let handler = {
+                let last = last.clone();
+                Handler(move |job: Job| {
+                    last.lock().unwrap().push(job.is_last());
+                    std::future::ready(Err(Failure::retry("again")))
+                })
+            };
+            let running = Running::start(home.worker(), handler);
+            home.emptied().await;
+            let drained = running.ended().await;
+            assert_eq!((drained.retried, drained.exhausted, drained.dead), (2, 1, 0), "{drained:?}");
+            assert_eq!(*last.lock().unwrap(), [false, false, true]);
+        });
+    });
+    assert_eq!(listener.of("txn_queue_dead_letters_total", "exhausted"), (1, 1.0));
+    assert_eq!(listener.of("txn_queue_dead_letters_total", "rejected").1, 0.0);
+    assert_eq!(listener.of("txn_queue_attempts", ""), (1, 3.0));
+    assert_eq!(listener.of("txn_queue_residence_seconds", "").0, 0);
+}
+
+/// The gauges follow by themselves.
+#[test]
+fn how_a_queue_stands_is_told_again_and_again() {
+    let listener = Listener::default();
+    metrics::with_local_recorder(&listener, || {
+        paused(async {
+            let home = Home::new(3).await;
+            let clock = Arc::new(TokioClock(tokio::time::Instant::now()));
+            let observing = tokio::spawn(observe_every(home.queue.memory.clone(), clock, 10 * SECOND));
+            for (count, age) in [(0, 0.0), (1, 9.0), (2, 19.0)] {
+                tokio::time::sleep(SECOND).await;
+                assert_eq!(listener.of("txn_queue_depth", "topic = orders").1, f64::from(count));
+                assert_eq!(listener.of("txn_queue_oldest_age_seconds", "topic = orders").1.round(), age);
+                home.publish_numbers(1).await;
+                tokio::time::sleep(9 * SECOND).await;
+            }
+            observing.abort();
+        });
+    });
+    assert_eq!(listener.of("txn_queue_depth", "topic = orders").0, 3);
 }
 
 /// A queue that waits for its workers is told as it is.
@@ -179,12 +244,13 @@ fn depth_and_age_are_those_of_what_waits() {
 
 /// The spans that were opened, each with its fields as text.
 #[derive(Clone, Default)]
-struct Spans(Arc<Mutex<Vec<Said>>>);
+pub(crate) struct Spans(pub(crate) Arc<Mutex<Vec<Said>>>);
 
 #[derive(Debug, Clone, Default)]
-struct Said {
-    name: &'static str,
-    fields: BTreeMap<&'static str, String>,
+pub(crate) struct Said {
+    pub(crate) name: &'static str,
+    callsite: Option<&'static Callsite<'static>>,
+    pub(crate) fields: BTreeMap<&'static str, String>,
     inside: usize,
     handles: usize,
 }
@@ -201,12 +267,17 @@ impl Spans {
     }
 }
 
+thread_local! {
+    static INSIDE: std::cell::RefCell<Vec<Id>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
 impl Subscriber for Spans {
     fn enabled(&self, callsite: &Callsite<'_>) -> bool {
         callsite.target().starts_with("txn_queue") && callsite.is_span()
     }
     fn new_span(&self, span: &Attributes<'_>) -> Id {
-        let mut told = Said { name: span.metadata().name(), handles: 1, ..Said::default() };
+        let mut told =
+            Said { name: span.metadata().name(), callsite: Some(span.metadata()), handles: 1, ..Said::default() };
         span.record(&mut told);
         let mut spans = self.0.lock().unwrap();
         spans.push(told);
@@ -217,10 +288,17 @@ impl Subscriber for Spans {
     }
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn event(&self, _: &tracing::Event<'_>) {}
+    fn current_span(&self) -> Current {
+        let Some(id) = INSIDE.with_borrow(|inside| inside.last().cloned()) else { return Current::none() };
+        let callsite = self.0.lock().unwrap()[id.into_u64() as usize - 1].callsite;
+        Current::new(id, callsite.unwrap())
+    }
     fn enter(&self, id: &Id) {
+        INSIDE.with_borrow_mut(|inside| inside.push(id.clone()));
         self.with(id, |told| told.inside += 1);
     }
     fn exit(&self, id: &Id) {
+        INSIDE.with_borrow_mut(|inside| inside.retain(|other| other != id));
         self.with(id, |told| told.inside -= 1);
     }
     fn clone_span(&self, id: &Id) -> Id {
@@ -234,7 +312,7 @@ impl Subscriber for Spans {
 }
 
 /// Runs a test in a process of its own, and says whether this is it: a place in the code that another test comes to for the first time, just as a subscriber is set, may never hear of that one.
-fn is_alone(test: &str) -> bool {
+pub(crate) fn is_alone(test: &str) -> bool {
     const CHILD: &str = "TXN_TEST_SPANS";
     if std::env::var_os(CHILD).is_some() {
         return true;
@@ -311,4 +389,51 @@ fn spans_follow_the_conventions_and_join_the_trace_of_the_sender() {
     assert_eq!(settled, 4);
     assert!(spans.iter().all(|span| (span.inside, span.handles) == (0, 0)), "{spans:?}");
     assert!(spans.iter().all(|span| span.fields.values().all(|value| !value.contains("secret"))), "{spans:?}");
+}
+
+/// Attempts at one message are one chain: each is linked with the one before, and none with what another message went through.
+#[test]
+fn an_attempt_is_linked_with_the_one_before() {
+    if !is_alone("worker::observe::an_attempt_is_linked_with_the_one_before") {
+        return;
+    }
+    let (spans, joined) = (Spans::default(), Arc::new(Mutex::new(Vec::new())));
+    let number = |span: &tracing::Span| span.id().map_or(0, |id| id.into_u64());
+    let told = joined.clone();
+    let trace = Trace::joined(move |span, origin| {
+        assert_eq!((origin.relation, origin.state), (Relation::Link, None));
+        told.lock().unwrap().push((number(span), origin.parent.span()));
+    })
+    .carried(move |span| Some((TraceParent::new(7, number(span), 1)?, None)));
+    tracing::subscriber::with_default(spans.clone(), || {
+        paused(async {
+            let home = Home::new(5).await;
+            home.publish(["fails", "panics", "good"].map(message)).await;
+            let handler = Handler(|job: Job| async move {
+                match (&*job.message().id, job.deliveries()) {
+                    ("fails", 1 | 2) => Err(Failure::retry_after(SECOND, "again")),
+                    ("panics", 1) => panic!("once"),
+                    _ => Ok(()),
+                }
+            });
+            let running = Running::start(home.worker().concurrency(1).layer(trace), handler);
+            home.emptied().await;
+            running.ended().await;
+        });
+    });
+    let spans = spans.0.lock().unwrap().clone();
+    let attempt = |number: u64| {
+        let span = &spans[number as usize - 1];
+        assert_eq!(span.name, "process");
+        let fields = ["messaging.message.id", "messaging.txn.message.delivery_attempt"];
+        fields.map(|field| span.fields[field].clone()).join(" ")
+    };
+    let mut chain: Vec<String> = joined
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(span, before)| format!("{} <- {}", attempt(*span), attempt(*before)))
+        .collect();
+    chain.sort();
+    assert_eq!(chain, ["fails 2 <- fails 1", "fails 3 <- fails 2", "panics 2 <- panics 1"]);
 }

@@ -79,7 +79,7 @@ async fn whatever_a_handler_does_is_one_outcome() {
     let running = Running::start(worker, handler);
     home.emptied().await;
     let drained = running.ended().await;
-    assert_eq!((drained.done, drained.retried, drained.dead), (1, 5, 1), "{drained:?}");
+    assert_eq!((drained.done, drained.exhausted, drained.retried, drained.dead), (1, 5, 0, 1), "{drained:?}");
     // The first was never called.
     assert_eq!(seen.total(), 6);
     let letters = home.letters().await;
@@ -258,7 +258,7 @@ async fn a_classifier_judges_errors() {
     let running = Running::start(home.worker().layer(classify), Fails);
     home.emptied().await;
     let drained = running.ended().await;
-    assert_eq!((drained.retried, drained.dead), (1, 1), "{drained:?}");
+    assert_eq!((drained.exhausted, drained.retried, drained.dead), (1, 0, 1), "{drained:?}");
     let letters = home.letters().await;
     let reasons: Vec<&str> = letters.iter().map(|letter| &*letter.death.as_ref().unwrap().reasons[0]).collect();
     assert!(reasons.contains(&"the disk is full") && reasons.contains(&"boxed"), "{reasons:?}");

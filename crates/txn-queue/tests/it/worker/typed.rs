@@ -1,11 +1,16 @@
 //! Handlers by the type of a message.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+};
 
 use serde::Deserialize;
+use tokio::time::Instant;
 use txn_queue::{
     Cause, MessageType,
-    worker::{Failure, Handlers, Job, Timeout, Unknown},
+    worker::{Failure, Handlers, Jitter, Job, RetryPolicy, Timeout, Unknown},
 };
 
 use super::{Handler, Home, Running, SECOND, message};
@@ -53,6 +58,56 @@ async fn what_cannot_be_read_is_dead_at_once_with_its_bytes() {
     }
 }
 
+/// A type with a policy of its own is tried again by that one, whatever happens to its handler; others by their worker's.
+///
+/// Case Q45.
+#[tokio::test(start_paused = true)]
+async fn a_type_is_tried_again_by_its_own_policy() {
+    let home = Home::new(9).await;
+    let kinds = ["slow", "panics", "short", "other"];
+    for kind in kinds {
+        let mut message = message(kind).data("application/json", *b"1");
+        message.kind = typed(kind);
+        home.publish([message]).await;
+    }
+    let policy = |seconds: u32| RetryPolicy {
+        base: seconds * SECOND,
+        factor: (NonZeroU32::MIN, NonZeroU32::MIN),
+        jitter: Jitter::None,
+        ..RetryPolicy::default()
+    };
+    let times: Arc<Mutex<BTreeMap<String, Vec<Instant>>>> = Arc::default();
+    let heard = times.clone();
+    let handle = move |_: u32, job: Job| {
+        heard.lock().unwrap().entry(job.message().kind.to_string()).or_default().push(Instant::now());
+        async move {
+            match &*job.message().kind {
+                "panics" if job.deliveries() < 3 => panic!("on purpose"),
+                _ if job.deliveries() < 3 => Err(Failure::retry("on purpose")),
+                _ => Ok(()),
+            }
+        }
+    };
+    let short = RetryPolicy { deliveries_max: NonZeroU32::new(2), ..policy(3) };
+    let handlers = Handlers::new()
+        .on_with(typed("slow"), policy(50), handle.clone())
+        .on_with(typed("panics"), policy(7), handle.clone())
+        .on_with(typed("short"), short, handle.clone())
+        .on(typed("other"), handle);
+    let running = Running::start(home.worker().retry(policy(1)), handlers);
+    home.emptied().await;
+    let drained = running.ended().await;
+    assert_eq!((drained.done, drained.dead, drained.retried), (3, 1, 7), "{drained:?}");
+    let gaps = |kind: &str| -> Vec<u64> {
+        let times = &times.lock().unwrap()[kind];
+        times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect()
+    };
+    assert_eq!(kinds.map(gaps), [vec![50, 50], vec![7, 7], vec![3], vec![1, 1]]);
+    let death = home.letters().await[0].death.clone().unwrap();
+    assert_eq!((death.cause, death.deliveries), (Cause::Rejected, 2));
+    assert_eq!(&*death.reasons[1], "not tried again after 2 deliveries: on purpose");
+}
+
 /// A type without a handler: dead at once, done, or tried again, as the host says.
 ///
 /// Case Q43.
@@ -61,7 +116,7 @@ async fn a_type_without_a_handler_goes_where_the_host_says() {
     for (unknown, expected) in [
         (Unknown::DeadLetter, (1, 1, 0, vec![1])),
         (Unknown::Ack, (2, 0, 0, vec![])),
-        (Unknown::Retry, (1, 0, 3, vec![3])),
+        (Unknown::Retry, (1, 0, 2, vec![3])),
     ] {
         let home = Home::new(3).await;
         let mut other = message("other");
