@@ -50,7 +50,7 @@ async fn a_lease_is_extended_while_every_lane_is_stuck() {
 
     // Nobody can add messages, and nobody is told so for a while.
     let mut blocker = PgConnection::connect(&server::url()).await.unwrap();
-    let lock = format!("BEGIN; LOCK TABLE {schema}.message IN SHARE MODE");
+    let lock = format!("BEGIN; LOCK TABLE {schema}.pack IN SHARE MODE");
     sqlx::raw_sql(sqlx::AssertSqlSafe(lock)).execute(&mut blocker).await.unwrap();
     let stuck = |id: &'static str| {
         let queue = Arc::clone(&queue);
