@@ -1,6 +1,6 @@
 //! Every size, count and wait of a queue has a finite default.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     cloudevents::is_taken,
@@ -101,20 +101,7 @@ impl QueueLimits {
         if message.extensions.len() > self.extensions_max {
             return too_large("extension attributes", message.extensions.len(), self.extensions_max);
         }
-        let texts = [
-            &message.subject,
-            &message.content_type,
-            &message.schema,
-            &message.trace_state,
-            &message.correlation_id,
-            &message.causation_id,
-        ];
-        let texts = texts.into_iter().flatten().map(|text| text.len());
-        let extensions = message.extensions.iter().map(|(name, value)| match value {
-            Attribute::Text(text) => name.len().saturating_add(text.len()),
-            Attribute::Integer(_) | Attribute::Boolean(_) => name.len().saturating_add(11),
-        });
-        let found = texts.chain(extensions).fold(0, usize::saturating_add);
+        let found = length_of_attributes(message);
         if found > self.attributes_max {
             return too_large("bytes of attributes", found, self.attributes_max);
         }
@@ -123,4 +110,19 @@ impl QueueLimits {
             None => Ok(()),
         }
     }
+}
+
+fn length_of_attributes(message: &Message) -> usize {
+    let length = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+    let found = length(&message.subject)
+        .saturating_add(length(&message.content_type))
+        .saturating_add(length(&message.schema))
+        .saturating_add(length(&message.trace_state))
+        .saturating_add(length(&message.correlation_id))
+        .saturating_add(length(&message.causation_id));
+    let extensions = message.extensions.iter().map(|(name, value)| match value {
+        Attribute::Text(text) => name.len().saturating_add(text.len()),
+        Attribute::Integer(_) | Attribute::Boolean(_) => name.len().saturating_add(11),
+    });
+    extensions.fold(found, usize::saturating_add)
 }

@@ -96,8 +96,12 @@ impl Log {
         position
     }
 
-    pub(crate) fn front(&self) -> Option<&Stored> {
-        self.messages.front()
+    /// Takes so many from the front.
+    pub(crate) fn take_first(&mut self, count: usize) -> impl Iterator<Item = (u64, Stored)> {
+        let count = count.min(self.messages.len());
+        let first = self.first;
+        self.first = first.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        (first..).zip(self.messages.drain(..count))
     }
 
     pub(crate) fn pop(&mut self) -> Option<Stored> {
@@ -120,6 +124,12 @@ impl Log {
             Some(due) => (stored.due, stored.is_moved) = (due, true),
             None => stored.is_removed = true,
         }
+    }
+
+    /// From this place on.
+    pub(crate) fn starting_with(&self, position: u64) -> impl Iterator<Item = (u64, &Stored)> {
+        let index = self.index(position).unwrap_or(0).min(self.messages.len());
+        (position.max(self.first)..).zip(self.messages.range(index..))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Stored)> {

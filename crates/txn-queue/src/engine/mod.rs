@@ -5,6 +5,7 @@
 
 pub(crate) mod admit;
 pub(crate) mod group;
+mod lanes;
 pub(crate) mod leases;
 pub(crate) mod log;
 mod ready;

@@ -75,17 +75,19 @@ impl Topic {
         let taken_out =
             || self.log.iter().take_while(|(_, stored)| stored.is_removed).fold(before, |at, _| at.saturating_add(1));
         let first = self.groups.values().map(GroupState::first).min().unwrap_or_else(taken_out);
-        while self.log.first() < first
-            && let Some(stored) = self.log.front()
-            && stored.accepted_at.after(self.spec.keep).is_ok_and(|until| until <= now)
-        {
-            let position = self.log.first();
-            let Some(stored) = self.log.pop() else { break };
-            gone(position, stored);
-        }
+        let Some(until) = self.kept_until(now).filter(|_| before < first) else { return };
+        let goes = |(position, stored): &(u64, &Stored)| *position < first && stored.accepted_at <= until;
+        let count = self.log.iter().take_while(goes).count();
+        self.log.take_first(count).for_each(|(position, stored)| gone(position, stored));
         if self.log.first() > before {
             wakers.append(&mut self.room);
         }
+    }
+
+    /// What was accepted by then has been kept for as long as it must; `None` where that is nothing.
+    fn kept_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let keep = i64::try_from(self.spec.keep.as_nanos()).ok()?;
+        now.as_nanos().checked_sub(keep).map(Timestamp::from_nanos)
     }
 
     /// Something may have become ready in any group.

@@ -1,22 +1,26 @@
 //! Everything that a queue in memory holds, and what is done to it under its lock.
 
-use std::{collections::HashMap, sync::Arc, task::Waker};
+use std::{collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 use txn_change::Timestamp;
 
-use super::topic::{Admission, TopicState};
+use super::{
+    later::Later,
+    topic::{Admission, TopicState, published},
+};
 use crate::{
     admin::{Control, Redrive, Redriven},
     engine::{
         admit,
         group::Dying,
-        log::{Carried, Stored},
+        log::Stored,
         topic::{Topic as Decided, find},
     },
     error::{Error, ErrorKind},
     limits::QueueLimits,
-    name::Topic,
+    message::Message,
+    name::{ExchangeName, RoutingKey, Topic},
     queue::{Action, Address, Group, Lease, Publish, Published, Refusal, Settle, Settled},
     routes::Routes,
     topology::Topology,
@@ -36,57 +40,65 @@ impl State {
         self.topics.get_mut(topic).ok_or_else(|| Error::new(ErrorKind::Invalid, format!("there is no topic {topic}")))
     }
 
+    /// Takes a batch in; `refused` are those that no topic would take, by their places.
     pub(super) fn publish(
         &mut self,
-        publish: Publish,
+        batch: Vec<Publish>,
+        refused: Vec<(usize, Refusal)>,
         limits: &QueueLimits,
         now: Timestamp,
-        wakers: &mut Vec<Waker>,
-    ) -> Published {
-        match self.accept(publish, limits, now, wakers) {
-            Ok(published) => published,
-            Err(refusal) => Published::Refused(refusal),
+        later: &mut Later,
+    ) -> Vec<Published> {
+        let mut results = Vec::with_capacity(batch.len());
+        let mut refused = refused.into_iter().peekable();
+        let mut batch = batch.into_iter().peekable();
+        while let Some(Publish { to, message }) = batch.next() {
+            let mut refusal = |at: usize| refused.next_if(|(place, _)| *place == at).map(|(_, refusal)| refusal);
+            if let Some(refusal) = refusal(results.len()) {
+                results.push(Published::Refused(refusal));
+                continue;
+            }
+            let topic = match to {
+                Address::Topic(topic) => topic,
+                Address::Exchange { name, routing_key } => {
+                    let accepted = self.route(name, routing_key.as_ref(), message, limits, now, later);
+                    results.push(accepted.unwrap_or_else(Published::Refused));
+                    continue;
+                }
+            };
+            let Some(state) = self.topics.get_mut(&topic) else {
+                results.push(Published::Refused(Refusal::NoSuchTopic { topic }));
+                continue;
+            };
+            // A batch is of one topic, nearly always: it is found once, and whoever waits there is woken once.
+            let end = state.topic.log.end();
+            results.push(state.accept(message, now, later));
+            while let Some(next) = batch.next_if(|next| is_of(&topic, &next.to)) {
+                results.push(match refusal(results.len()) {
+                    Some(refusal) => Published::Refused(refusal),
+                    None => state.accept(next.message, now, later),
+                });
+            }
+            if state.topic.log.end() > end {
+                state.topic.changed(&mut later.wake);
+            }
         }
+        results
     }
 
-    fn accept(
+    fn route(
         &mut self,
-        publish: Publish,
+        exchange: ExchangeName,
+        routing_key: Option<&RoutingKey>,
+        message: Arc<Message>,
         limits: &QueueLimits,
         now: Timestamp,
-        wakers: &mut Vec<Waker>,
+        later: &mut Later,
     ) -> Result<Published, Refusal> {
-        let Publish { to, message } = publish;
-        limits.check(&message)?;
         let (message, due, expires) = admit::timed(message, now)?;
-        let stored = || Stored {
-            key: message.key.clone(),
-            priority: message.priority,
-            accepted_at: now,
-            due,
-            expires,
-            only: None,
-            is_removed: false,
-            is_moved: false,
-            carried: Some(Carried { message: Arc::clone(&message), death: None, redriven: 0 }),
-        };
-        let (exchange, routing_key) = match to {
-            Address::Topic(topic) => {
-                let Some(state) = self.topics.get_mut(&topic) else { return Err(Refusal::NoSuchTopic { topic }) };
-                return match state.examine(&message, now) {
-                    Admission::Refuses(refusal) => Err(refusal),
-                    Admission::Has => Ok(Published::Duplicate),
-                    Admission::Takes => {
-                        state.take(stored(), now, wakers);
-                        Ok(Published::Accepted { copies: 1 })
-                    }
-                };
-            }
-            Address::Exchange { name, routing_key } => (name, routing_key),
-        };
         // Those that have it already are passed over; one that refuses, refuses for all.
         let mut takers = Vec::new();
-        for topic in admit::targets(&self.routes, exchange, routing_key.as_ref(), &message, limits)? {
+        for topic in admit::targets(&self.routes, exchange, routing_key, &message, limits)? {
             match self.topics.get_mut(&topic).map(|state| state.examine(&message, now)) {
                 None => return Err(Refusal::NoSuchTopic { topic }),
                 Some(Admission::Refuses(refusal)) => return Err(refusal),
@@ -99,21 +111,22 @@ impl State {
         }
         for topic in &takers {
             if let Some(state) = self.topics.get_mut(topic) {
-                state.take(stored(), now, wakers);
+                state.take(published(Arc::clone(&message), now, due, expires), now, later);
+                state.topic.changed(&mut later.wake);
             }
         }
         Ok(Published::Accepted { copies: takers.len() })
     }
 
     /// Does what time has brought to a group, so that what follows sees it as it is.
-    pub(super) fn advance(&mut self, group: &Group, now: Timestamp, wakers: &mut Vec<Waker>) -> Result<(), Error> {
+    pub(super) fn advance(&mut self, group: &Group, now: Timestamp, later: &mut Later) -> Result<(), Error> {
         let Decided { groups, log, .. } = &mut self.topic(group.topic())?.topic;
         let dying = find(groups, group)?.advance(log, now);
-        self.bury(group, dying, now, wakers);
+        self.bury(group, dying, now, later);
         Ok(())
     }
 
-    pub(super) fn settle(&mut self, batch: &[Settle], now: Timestamp, wakers: &mut Vec<Waker>) -> Vec<Settled> {
+    pub(super) fn settle(&mut self, batch: &[Settle], now: Timestamp, later: &mut Later) -> Vec<Settled> {
         let mut results = Vec::with_capacity(batch.len());
         let mut rest = batch;
         // A batch is of one group, nearly always.
@@ -131,13 +144,13 @@ impl State {
                     results.extend(settled);
                     state.forget_done();
                     if same.iter().any(|settle| !matches!(settle.action, Action::Extend { .. })) {
-                        state.changed(wakers);
+                        state.changed(&mut later.wake);
                     }
-                    self.bury(group, dying, now, wakers);
+                    self.bury(group, dying, now, later);
                 }
             }
             if let Some(topic) = self.topics.get_mut(group.topic()) {
-                topic.release(now, wakers);
+                topic.release(now, later);
             }
             rest = others;
         }
@@ -145,14 +158,14 @@ impl State {
     }
 
     /// Moves what a group gave up to its dead letters; what finds no room there stays, for a while.
-    fn bury(&mut self, group: &Group, dying: Vec<Dying>, now: Timestamp, wakers: &mut Vec<Waker>) {
+    fn bury(&mut self, group: &Group, dying: Vec<Dying>, now: Timestamp, later: &mut Later) {
         for dead in dying {
             let Some(topic) = self.topics.get(group.topic()) else { return };
             let Some(letters) = topic.topic.groups.get(group.name()).map(|group| group.spec.dead_letter_topic()) else {
                 return;
             };
             let Some(letter) = topic.letter(group.name(), &dead, now) else { continue };
-            let is_buried = self.topics.get_mut(&letters).is_some_and(|letters| letters.add(letter, now, wakers));
+            let is_buried = self.topics.get_mut(&letters).is_some_and(|letters| letters.add(letter, now, later));
             let known = self.topics.get_mut(group.topic()).map(|known| &mut known.topic);
             if let Some(Decided { groups, log, .. }) = known
                 && let Some(state) = groups.get_mut(group.name())
@@ -187,56 +200,55 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn control(&mut self, control: Control, now: Timestamp, wakers: &mut Vec<Waker>) -> Result<(), Error> {
+    pub(super) fn control(&mut self, control: Control, now: Timestamp, later: &mut Later) -> Result<(), Error> {
         match control {
             Control::Pause(group) => self.topic(group.topic())?.topic.group(&group)?.set_paused(true),
             Control::Resume(group) => {
                 let group = self.topic(group.topic())?.topic.group(&group)?;
                 group.set_paused(false);
-                group.changed(wakers);
+                group.changed(&mut later.wake);
             }
             Control::Seek(group, start) => {
                 let known = self.topic(group.topic())?;
-                known.release(now, wakers);
+                known.release(now, later);
                 let Decided { groups, log, .. } = &mut known.topic;
                 let group = find(groups, &group)?;
                 group.seek(start, log);
-                group.changed(wakers);
+                group.changed(&mut later.wake);
             }
             Control::Rescue(worker) => {
                 let mut dying = Vec::new();
                 for Decided { groups, log, .. } in self.topics.values_mut().map(|known| &mut known.topic) {
                     for group in groups.values_mut() {
                         let dead = group.rescue(&worker, log, now);
-                        group.changed(wakers);
+                        group.changed(&mut later.wake);
                         dying.push((group.group().clone(), dead));
                     }
                 }
-                dying.into_iter().for_each(|(group, dead)| self.bury(&group, dead, now, wakers));
+                dying.into_iter().for_each(|(group, dead)| self.bury(&group, dead, now, later));
             }
         }
         Ok(())
     }
 
-    pub(super) fn redrive(
-        &mut self,
-        redrive: &Redrive,
-        now: Timestamp,
-        wakers: &mut Vec<Waker>,
-    ) -> Result<Redriven, Error> {
+    pub(super) fn redrive(&mut self, redrive: &Redrive, now: Timestamp, later: &mut Later) -> Result<Redriven, Error> {
         let topic = &mut self.topic(redrive.group.topic())?.topic;
         let letters = topic.group(&redrive.group)?.spec.dead_letter_topic();
         let room = usize::try_from(topic.spec.messages_max.saturating_sub(topic.log.len())).unwrap_or(usize::MAX);
         let Some(dead) = self.topics.get_mut(&letters) else {
             return Ok(Redriven { moved: 0, has_more: false });
         };
-        let (letters, redriven) = dead.take_letters(redrive, room, now, wakers);
-        dead.release(now, wakers);
+        let (letters, redriven) = dead.take_letters(redrive, room, now, later);
+        dead.release(now, later);
         let topic = self.topic(redrive.group.topic())?;
         for (letter, count) in letters.into_iter().zip(0u64..) {
             let due = redrive.rate.map_or(now, |rate| now.after(rate.time_of(count)).unwrap_or(Timestamp::MAX));
-            topic.add(Stored { accepted_at: now, due, ..letter }, now, wakers);
+            topic.add(Stored { accepted_at: now, due, ..letter }, now, later);
         }
         Ok(redriven)
     }
+}
+
+fn is_of(topic: &Topic, address: &Address) -> bool {
+    matches!(address, Address::Topic(other) if other == topic)
 }

@@ -3,22 +3,23 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
-    task::Waker,
 };
 
 use foldhash::fast::RandomState;
 use txn_change::Timestamp;
 
+use super::later::Later;
 use crate::{
     admin::{Redrive, Redriven, Rescheduled},
     engine::{
+        admit,
         group::Dying,
         log::{Carried, Stored},
         topic::Topic,
     },
     message::{Message, When},
     name::{DedupeId, GroupName, ScheduleKey},
-    queue::{Position, Refusal},
+    queue::{Position, Published, Refusal},
     topology::{Death, TopicSpec},
 };
 
@@ -48,6 +49,22 @@ impl TopicState {
             seen: HashMap::default(),
             window: VecDeque::new(),
             scheduled: HashMap::default(),
+        }
+    }
+
+    /// Takes a message, if it is to be taken. Whoever waits is to be [told](Topic::changed).
+    pub(super) fn accept(&mut self, message: Arc<Message>, now: Timestamp, later: &mut Later) -> Published {
+        let (message, due, expires) = match admit::timed(message, now) {
+            Ok(timed) => timed,
+            Err(refusal) => return Published::Refused(refusal),
+        };
+        match self.examine(&message, now) {
+            Admission::Refuses(refusal) => Published::Refused(refusal),
+            Admission::Has => Published::Duplicate,
+            Admission::Takes => {
+                self.take(published(message, now, due, expires), now, later);
+                Published::Accepted { copies: 1 }
+            }
         }
     }
 
@@ -88,35 +105,30 @@ impl TopicState {
         waits.then_some(position)
     }
 
-    /// Takes a message that was [examined](Self::examine).
-    pub(super) fn take(&mut self, stored: Stored, now: Timestamp, wakers: &mut Vec<Waker>) {
-        let message = stored.carried.as_ref().map(|carried| Arc::clone(&carried.message));
-        let is_due = stored.due <= now;
-        let position = self.push(stored, now, wakers);
-        let Some(message) = message else { return };
-        if let Some(id) = message.dedupe_id.clone() {
-            let until = now.after(self.topic.spec.dedupe_window).unwrap_or(Timestamp::MAX);
-            if until > now {
-                self.seen.insert(id.clone(), message.digest());
-                self.window.push_back((until, id));
+    /// Takes a message that was [examined](Self::examine). Whoever waits is to be [told](Topic::changed).
+    pub(super) fn take(&mut self, stored: Stored, now: Timestamp, later: &mut Later) {
+        if let Some(Carried { message, .. }) = &stored.carried {
+            if let Some(id) = &message.dedupe_id {
+                let until = now.after(self.topic.spec.dedupe_window).unwrap_or(Timestamp::MAX);
+                if until > now {
+                    self.seen.insert(id.clone(), message.digest());
+                    self.window.push_back((until, id.clone()));
+                }
+            }
+            if let Some(key) = message.schedule_key.as_ref().filter(|_| stored.due > now) {
+                self.scheduled.insert(key.clone(), self.topic.log.end());
             }
         }
-        if let Some(key) = message.schedule_key.clone().filter(|_| !is_due) {
-            self.scheduled.insert(key, position);
-        }
-    }
-
-    fn push(&mut self, stored: Stored, now: Timestamp, wakers: &mut Vec<Waker>) -> u64 {
         let Self { topic, scheduled, .. } = self;
-        let position = topic.push(stored, now, |position, stored| forget(scheduled, position, &stored));
-        topic.changed(wakers);
-        position
+        topic.push(stored, now, |position, stored| let_go(scheduled, position, stored, later));
     }
 
     /// Lets go of what all groups have settled and nobody may want again.
-    pub(super) fn release(&mut self, now: Timestamp, wakers: &mut Vec<Waker>) {
+    pub(super) fn release(&mut self, now: Timestamp, later: &mut Later) {
         let Self { topic, scheduled, .. } = self;
-        topic.release(now, wakers, |position, stored| forget(scheduled, position, &stored));
+        let mut woken = Vec::new();
+        topic.release(now, &mut woken, |position, stored| let_go(scheduled, position, stored, later));
+        later.wake.append(&mut woken);
     }
 
     pub(super) fn reschedule(
@@ -124,11 +136,11 @@ impl TopicState {
         key: &ScheduleKey,
         due: Option<When>,
         now: Timestamp,
-        wakers: &mut Vec<Waker>,
+        later: &mut Later,
     ) -> Rescheduled {
         let Some(position) = self.waiting_under(key, now) else { return Rescheduled::TooLate };
         let due = due.map(|due| due.instant(now).unwrap_or(Timestamp::MAX).max(now));
-        self.topic.move_to(position, due, now, wakers);
+        self.topic.move_to(position, due, now, &mut later.wake);
         if due.is_some() {
             return Rescheduled::Moved;
         }
@@ -161,11 +173,13 @@ impl TopicState {
     }
 
     /// Adds what did not come from a publisher, if there is room.
-    pub(super) fn add(&mut self, stored: Stored, now: Timestamp, wakers: &mut Vec<Waker>) -> bool {
+    pub(super) fn add(&mut self, stored: Stored, now: Timestamp, later: &mut Later) -> bool {
         if !self.topic.has_room() {
             return false;
         }
-        self.push(stored, now, wakers);
+        let Self { topic, scheduled, .. } = self;
+        topic.push(stored, now, |position, stored| let_go(scheduled, position, stored, later));
+        topic.changed(&mut later.wake);
         true
     }
 
@@ -175,7 +189,7 @@ impl TopicState {
         redrive: &Redrive,
         room: usize,
         now: Timestamp,
-        wakers: &mut Vec<Waker>,
+        later: &mut Later,
     ) -> (Vec<Stored>, Redriven) {
         let chosen = self.topic.log.iter().filter(|(_, stored)| {
             let Some(carried) = stored.carried.as_ref().filter(|_| !stored.is_removed) else { return false };
@@ -189,7 +203,7 @@ impl TopicState {
         for position in positions {
             let Some(stored) = self.topic.log.get(position) else { continue };
             let mut letter = stored.clone();
-            self.topic.move_to(position, None, now, wakers);
+            self.topic.move_to(position, None, now, &mut later.wake);
             letter.expires = Timestamp::MAX;
             letter.only = Some(redrive.group.name().clone());
             if let Some(carried) = &mut letter.carried {
@@ -202,12 +216,29 @@ impl TopicState {
     }
 }
 
+/// A message as it is published.
+pub(super) fn published(message: Arc<Message>, now: Timestamp, due: Timestamp, expires: Timestamp) -> Stored {
+    Stored {
+        key: message.key.clone(),
+        priority: message.priority,
+        accepted_at: now,
+        due,
+        expires,
+        only: None,
+        is_removed: false,
+        is_moved: false,
+        carried: Some(Carried { message, death: None, redriven: 0 }),
+    }
+}
+
 /// A message that is gone waits under no key.
-fn forget(scheduled: &mut HashMap<ScheduleKey, u64, RandomState>, position: u64, stored: &Stored) {
-    let key = stored.carried.as_ref().and_then(|carried| carried.message.schedule_key.as_ref());
-    if let Some(key) = key
+fn let_go(scheduled: &mut HashMap<ScheduleKey, u64, RandomState>, position: u64, stored: Stored, later: &mut Later) {
+    let Some(Carried { message, .. }) = stored.carried else { return };
+    if !scheduled.is_empty()
+        && let Some(key) = &message.schedule_key
         && scheduled.get(key) == Some(&position)
     {
         scheduled.remove(key);
     }
+    later.drop.push(message);
 }

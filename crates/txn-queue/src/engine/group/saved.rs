@@ -9,10 +9,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use txn_change::Timestamp;
 
-use super::{GroupState, Leased, Slot, State, Turn, Wanted};
+use super::{GroupState, Leased, Reasons, Slot, State, Wanted};
 use crate::{
     admin::GroupStats,
-    engine::log::Log,
+    engine::{leases::Held, log::Log, ready::Turn},
     message::Priority,
     name::{Key, WorkerId},
     topology::GroupSpec,
@@ -69,7 +69,7 @@ impl GroupState {
         for (slot, offset) in self.slots.iter().zip(0u64..) {
             let Some(stored) = log.get(self.first.saturating_add(offset)) else { continue };
             let Slot { deliveries, token, is_parked, .. } = *slot;
-            let (until, reasons) = (slot.until.as_nanos(), slot.reasons.clone());
+            let (until, reasons) = (slot.until.as_nanos(), slot.reasons());
             let saved = match slot.state {
                 State::Done => SavedSlot::Done,
                 State::Leased => {
@@ -108,26 +108,33 @@ impl GroupState {
         let mut saved = Vec::new();
         for (line, level) in self.ready.lines().zip(0u8..) {
             let (mut place, mut last) = (0u64, (Timestamp::MIN, 0));
-            for (since, turn) in line {
-                let (head, is_told) = match turn {
-                    Turn::Key(key) => match self.lanes.get(key).and_then(|lane| lane.line.first()) {
-                        Some((_, head)) => (Head::Message(*head), false),
-                        None => (Head::Key(key.clone()), false),
-                    },
-                    // It may have been dropped since.
-                    Turn::Message(head) => match self.slot(*head) {
-                        Some(slot) if slot.state == State::Ready => {
-                            let is_told = (*since, *head) >= last && slot.until == *since;
-                            last = if is_told { (*since, *head) } else { last };
-                            (Head::Message(*head), is_told)
-                        }
-                        _ => continue,
-                    },
-                };
+            let mut save = |since: Timestamp, head: Head, is_told: bool| {
                 if !is_told {
                     saved.push(SavedTurn { level, place, since: since.as_nanos(), head });
                 }
                 place = place.saturating_add(1);
+            };
+            for (since, turn) in line {
+                match *turn {
+                    Turn::Lane(number) => {
+                        let Some(lane) = self.lanes.get(number) else { continue };
+                        let first = lane.line.first().map(|(_, head)| Head::Message(head));
+                        if let Some(head) = first.or_else(|| lane.key().cloned().map(Head::Key)) {
+                            save(*since, head, false);
+                        }
+                    }
+                    Turn::Messages { first, end } => {
+                        for head in first..end {
+                            // It may have been dropped since.
+                            let Some(slot) = self.slot(head).filter(|slot| slot.state == State::Ready) else {
+                                continue;
+                            };
+                            let is_told = (*since, head) >= last && slot.until == *since;
+                            last = if is_told { (*since, head) } else { last };
+                            save(*since, Head::Message(head), is_told);
+                        }
+                    }
+                }
             }
         }
         saved
@@ -165,7 +172,7 @@ impl GroupState {
                     let until = Timestamp::from_nanos(until);
                     group.push_slot(State::Waiting, until);
                     if let Some(slot) = group.slots.back_mut() {
-                        (slot.deliveries, slot.is_parked, slot.reasons) = (deliveries, is_parked, reasons);
+                        (slot.deliveries, slot.is_parked, slot.reasons) = (deliveries, is_parked, Reasons::of(reasons));
                     }
                     if is_waiting {
                         group.waiting.push(Reverse((until, position)));
@@ -179,7 +186,7 @@ impl GroupState {
                 SavedSlot::Leased { deliveries, until, token, worker, reasons } => {
                     group.push_slot(State::Leased, Timestamp::from_nanos(until));
                     if let Some(slot) = group.slots.back_mut() {
-                        (slot.deliveries, slot.token, slot.reasons) = (deliveries, token, reasons);
+                        (slot.deliveries, slot.token, slot.reasons) = (deliveries, token, Reasons::of(reasons));
                     }
                     group.take_permit(position, log);
                     leased.entry((until, worker)).or_default().push((position, token));
@@ -190,7 +197,7 @@ impl GroupState {
             let worker = usize::try_from(worker).ok().and_then(|worker| saved.workers.get(worker).cloned());
             let Some(worker) = worker else { continue };
             let positions: Vec<u64> = items.iter().map(|(position, _)| *position).collect();
-            let batch = group.leases.add(Timestamp::from_nanos(until), worker, items);
+            let batch = group.leases.add(Timestamp::from_nanos(until), worker, items.into_iter().collect());
             for position in positions {
                 if let Some(slot) = group.slot_mut(position) {
                     slot.batch = batch;
@@ -235,35 +242,31 @@ impl GroupState {
             }
         }
         for (since, position) in keyed {
-            if let Some(key) = self.key(position, log) {
-                self.give_turn(key, log, since);
+            if let Some(number) = self.slot(position).and_then(|slot| slot.lane) {
+                self.give_turn(number, log, since);
             }
         }
     }
 
     fn put_turn(&mut self, level: u8, since: Timestamp, head: Head, log: &Log) {
-        let turn = match head {
-            Head::Key(key) => Turn::Key(key),
-            Head::Message(position) => {
-                self.key(position, log).map_or(Turn::Message(position), |key| Turn::Key(key.clone()))
-            }
+        let priority = Priority::new(level).unwrap_or_default();
+        let key = match &head {
+            Head::Key(key) => Some(key),
+            Head::Message(position) => self.key(*position, log),
         };
-        if let Turn::Key(key) = &turn {
-            self.lanes.entry(key.clone()).or_default().has_turn = true;
+        if let Some(key) = key {
+            let number = self.lanes.enter(key);
+            if let Some(lane) = self.lanes.get_mut(number) {
+                lane.has_turn = true;
+            }
+            self.ready.push_lane(priority, since, number);
+        } else if let Head::Message(position) = head {
+            self.ready.push_message(priority, since, position);
         }
-        self.ready.push(Priority::new(level).unwrap_or_default(), since, turn);
     }
 
     fn push_slot(&mut self, state: State, until: Timestamp) {
-        self.slots.push_back(Slot {
-            state,
-            is_parked: false,
-            deliveries: 0,
-            token: 0,
-            until,
-            batch: 0,
-            reasons: Vec::new(),
-        });
+        self.slots.push_back(Slot::new(state, until));
     }
 
     /// Leases exactly these messages, as another process did: what it came to is what counts, should this one choose others.
@@ -291,7 +294,7 @@ impl GroupState {
 
     fn lease_these(&mut self, wanted: Wanted<'_>, got: &[u64], log: &Log, now: Timestamp, token: u64) {
         let batch = self.leases.next_number();
-        let mut items = Vec::with_capacity(got.len());
+        let mut held = Held::default();
         for (position, number) in got.iter().copied().zip(1u64..) {
             let Some(stored) = log.get(position) else { continue };
             let due = stored.became_due();
@@ -303,18 +306,26 @@ impl GroupState {
             slot.state = State::Leased;
             (slot.until, slot.token, slot.batch) = (wanted.until, token, batch);
             slot.deliveries = slot.deliveries.saturating_add(1);
-            self.unpark(position, log);
-            if let Some(key) = self.key(position, log) {
-                let lane = self.lanes.entry(key.clone()).or_default();
-                lane.line.remove(&(due, position));
-            }
+            self.unpark(position);
+            // Its permit first, so that its lane is not left between.
             self.take_permit(position, log);
-            items.push((position, token));
+            let lane = self.slot(position).and_then(|slot| slot.lane);
+            if let Some(lane) = lane.and_then(|number| self.lanes.get_mut(number)) {
+                lane.line.remove((due, position));
+            }
+            held.push(position, token);
         }
-        self.counts.delivered = self.counts.delivered.saturating_add(u64::try_from(items.len()).unwrap_or(u64::MAX));
-        self.spend(u64::try_from(items.len()).unwrap_or(u64::MAX), now);
-        if !items.is_empty() {
-            self.leases.add(wanted.until, wanted.worker.clone(), items);
+        let count = u64::try_from(held.len()).unwrap_or(u64::MAX);
+        self.counts.delivered = self.counts.delivered.saturating_add(count);
+        self.spend(count, now);
+        if count > 0 {
+            self.leases.add(wanted.until, wanted.worker.clone(), held);
         }
+    }
+}
+
+impl Reasons {
+    fn of(reasons: Vec<Arc<str>>) -> Option<Box<Self>> {
+        (!reasons.is_empty()).then(|| Box::new(Self(reasons)))
     }
 }

@@ -4,9 +4,9 @@ use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use txn_change::Timestamp;
 
-use super::{Dying, GroupState, Slot, State};
+use super::{Dying, GroupState, Reasons, Slot, State};
 use crate::{
-    engine::log::Log,
+    engine::{leases::Held, log::Log},
     name::WorkerId,
     queue::{Action, Lease, Settled},
     topology::{BehindRetry, Cause, Order},
@@ -89,8 +89,11 @@ impl GroupState {
     ) -> Settled {
         let position = lease.position.0;
         let deliveries_max = self.spec.deliveries_max.get();
-        let found = self.slot(position).map_or(Settled::Gone, |slot| slot.admits(lease, since));
-        let Some(slot) = self.slot_mut(position).filter(|_| found == Settled::Applied) else { return found };
+        let Some(slot) = self.slot_mut(position) else { return Settled::Gone };
+        let found = slot.admits(lease, since);
+        if found != Settled::Applied {
+            return found;
+        }
         let batch = slot.batch;
         if log.get(position).is_none_or(|stored| stored.is_removed) {
             self.leases.end(batch);
@@ -139,7 +142,7 @@ impl GroupState {
     }
 
     fn extend(&mut self, batch: usize, until: Timestamp, worker: WorkerId, position: u64, token: u64) -> usize {
-        let new = self.leases.add(until, worker, vec![(position, token)]);
+        let new = self.leases.add(until, worker, Held::from_iter([(position, token)]));
         self.leases.end(batch);
         new
     }
@@ -185,9 +188,10 @@ impl GroupState {
 
     /// A lease has ended; the message is ready at once.
     pub(super) fn again(&mut self, position: u64, log: &Log, now: Timestamp) {
+        let lane = self.slot(position).and_then(|slot| slot.lane);
         // The message stands in its line before its permit is free, so that it comes first.
         self.make_ready(position, log, now);
-        self.free_permit(position, log, now);
+        self.free_permit(lane, log, now);
     }
 
     /// A lease has ended; the message is ready after a while.
@@ -195,29 +199,28 @@ impl GroupState {
         if until <= now {
             return self.again(position, log, now);
         }
-        self.set(position, State::Waiting, until);
-        self.waiting.push(Reverse((until, position)));
         let parks = matches!(self.spec.order, Order::PerKey { behind_retry: BehindRetry::Park, .. });
-        if parks && self.key(position, log).is_some() {
-            if let Some(slot) = self.slot_mut(position) {
-                slot.is_parked = true;
-            }
+        self.waiting.push(Reverse((until, position)));
+        let Some(slot) = self.slot_mut(position) else { return };
+        (slot.state, slot.until) = (State::Waiting, until);
+        if parks && slot.lane.is_some() {
+            slot.is_parked = true;
         } else {
-            self.free_permit(position, log, now);
+            let lane = slot.lane.take();
+            self.free_permit(lane, log, now);
         }
     }
 
     pub(crate) fn done(&mut self, position: u64, log: &Log, now: Timestamp) {
-        self.set(position, State::Done, now);
-        if let Some(slot) = self.slot_mut(position) {
-            slot.reasons = Vec::new();
-        }
-        self.free_permit(position, log, now);
+        let Some(slot) = self.slot_mut(position) else { return };
+        (slot.state, slot.until, slot.reasons) = (State::Done, now, None);
+        let lane = slot.lane.take();
+        self.free_permit(lane, log, now);
     }
 
     /// How often it was delivered, and what its workers said.
     pub(crate) fn history(&self, position: u64) -> (u32, Vec<Arc<str>>) {
-        self.slot(position).map_or((0, Vec::new()), |slot| (slot.deliveries, slot.reasons.clone()))
+        self.slot(position).map_or((0, Vec::new()), |slot| (slot.deliveries, slot.reasons()))
     }
 
     /// It stands among the dead letters.
@@ -248,26 +251,30 @@ impl GroupState {
 
     /// A message is to be neither waited for nor given nor held any more: those behind it go on.
     pub(super) fn withdraw(&mut self, position: u64, log: &Log, now: Timestamp) {
-        let Some((state, batch)) = self.slot(position).map(|slot| (slot.state, slot.batch)) else { return };
+        let Some(slot) = self.slot(position) else { return };
+        let (state, batch, lane) = (slot.state, slot.batch, slot.lane);
         match state {
             State::Leased => {
                 self.leases.end(batch);
-                self.free_permit(position, log, now);
+                self.free_permit(lane, log, now);
             }
             State::Ready => {
                 let place = log.get(position).map(|stored| (stored.became_due(), position));
-                let lane = self.key(position, log).and_then(|key| self.lanes.get_mut(key));
+                let lane = lane.and_then(|number| self.lanes.get_mut(number));
                 if let (Some(lane), Some(place)) = (lane, place) {
-                    lane.line.remove(&place);
+                    lane.line.remove(place);
                 }
             }
             State::Waiting => {
-                self.unpark(position, log);
-                if let Some(key) = self.key(position, log) {
-                    self.give_turn(key, log, now);
+                self.unpark(position);
+                if let Some(number) = lane {
+                    self.give_turn(number, log, now);
                 }
             }
             State::Done => {}
+        }
+        if let Some(slot) = self.slot_mut(position) {
+            slot.lane = None;
         }
     }
 }
@@ -283,9 +290,10 @@ impl Slot {
     }
 
     fn remember(&mut self, reason: &Arc<str>) {
-        if self.reasons.len() >= REASONS_MAX {
-            self.reasons.remove(0);
+        let Reasons(reasons) = &mut **self.reasons.get_or_insert_default();
+        if reasons.len() >= REASONS_MAX {
+            reasons.remove(0);
         }
-        self.reasons.push(Arc::clone(reason));
+        reasons.push(Arc::clone(reason));
     }
 }

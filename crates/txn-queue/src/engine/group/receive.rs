@@ -1,0 +1,117 @@
+//! What a worker is given.
+
+use txn_change::Timestamp;
+
+use super::{GroupState, State};
+use crate::{
+    engine::{
+        leases::Held,
+        log::{Log, Stored},
+        ready::Turn,
+    },
+    name::WorkerId,
+};
+
+/// What a worker asks of one group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) worker: &'a WorkerId,
+    pub(crate) max: usize,
+    /// When the lease ends.
+    pub(crate) until: Timestamp,
+}
+
+/// A message that a worker was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leased {
+    pub(crate) position: u64,
+    pub(crate) token: u64,
+    pub(crate) deliveries: u32,
+}
+
+/// What is leased together.
+struct Lot<'a> {
+    wanted: Wanted<'a>,
+    now: Timestamp,
+    batch: usize,
+    tokens: &'a mut u64,
+    held: Held,
+}
+
+impl GroupState {
+    /// Leases what is ready. `tokens` gives a new one each time.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn receive(&mut self, wanted: Wanted<'_>, log: &Log, now: Timestamp, tokens: &mut u64) -> Vec<Leased> {
+        let mut leased = Vec::with_capacity(self.ready_count().min(wanted.max));
+        self.receive_each(wanted, log, now, tokens, |lease, _| leased.push(lease));
+        leased
+    }
+
+    /// Messages and lanes whose turn may come.
+    pub(crate) const fn ready_count(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Leases what is ready, and gives each with its message to `give`. `tokens` gives a new one each time.
+    pub(crate) fn receive_each(
+        &mut self,
+        wanted: Wanted<'_>,
+        log: &Log,
+        now: Timestamp,
+        tokens: &mut u64,
+        mut give: impl FnMut(Leased, &Stored),
+    ) {
+        if self.counts.is_paused {
+            return;
+        }
+        let free = self.spec.in_flight_max.saturating_sub(self.leases.live());
+        let max = wanted.max.min(free).min(self.allowed(now));
+        let mut lot = Lot { wanted, now, batch: self.leases.next_number(), tokens, held: Held::default() };
+        while lot.held.len() < max
+            && let Some(turn) = self.ready.pop(self.spec.ageing, max.saturating_sub(lot.held.len()))
+        {
+            match turn {
+                Turn::Messages { first, end } => {
+                    for position in first..end {
+                        // It may have been cancelled, dropped or given since.
+                        if self.slot(position).is_some_and(|slot| slot.state == State::Ready) {
+                            self.lease(position, log, &mut lot, &mut give);
+                        }
+                    }
+                }
+                Turn::Lane(number) => {
+                    if let Some(position) = self.pick(number, log, now) {
+                        self.lease(position, log, &mut lot, &mut give);
+                    }
+                }
+            }
+        }
+        self.forget_done();
+        let Lot { held, .. } = lot;
+        if held.len() > 0 {
+            let count = u64::try_from(held.len()).unwrap_or(u64::MAX);
+            self.counts.delivered = self.counts.delivered.saturating_add(count);
+            self.spend(count, now);
+            self.leases.add(wanted.until, wanted.worker.clone(), held);
+        }
+    }
+
+    /// Leases one, unless nobody wants it any more.
+    fn lease(&mut self, position: u64, log: &Log, lot: &mut Lot<'_>, give: &mut impl FnMut(Leased, &Stored)) {
+        let Some(stored) = log.get(position) else { return };
+        if stored.is_removed || stored.expires <= lot.now {
+            let is_expired = !stored.is_removed;
+            self.counts.expired = self.counts.expired.saturating_add(u64::from(is_expired));
+            self.done(position, log, lot.now);
+            return;
+        }
+        let token = lot.tokens.wrapping_add(1);
+        *lot.tokens = token;
+        let Some(slot) = self.slot_mut(position) else { return };
+        slot.state = State::Leased;
+        (slot.until, slot.token, slot.batch) = (lot.wanted.until, token, lot.batch);
+        slot.deliveries = slot.deliveries.saturating_add(1);
+        lot.held.push(position, token);
+        give(Leased { position, token, deliveries: slot.deliveries }, stored);
+    }
+}
