@@ -1,6 +1,6 @@
 //! Every size, count and wait of a queue has a finite default.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     cloudevents::is_taken,
@@ -101,26 +101,34 @@ impl QueueLimits {
         if message.extensions.len() > self.extensions_max {
             return too_large("extension attributes", message.extensions.len(), self.extensions_max);
         }
-        let texts = [
-            &message.subject,
-            &message.content_type,
-            &message.schema,
-            &message.trace_state,
-            &message.correlation_id,
-            &message.causation_id,
-        ];
-        let texts = texts.into_iter().flatten().map(|text| text.len());
-        let extensions = message.extensions.iter().map(|(name, value)| match value {
-            Attribute::Text(text) => name.len().saturating_add(text.len()),
-            Attribute::Integer(_) | Attribute::Boolean(_) => name.len().saturating_add(11),
-        });
-        let found = texts.chain(extensions).fold(0, usize::saturating_add);
+        let found = length_of_attributes(message);
         if found > self.attributes_max {
             return too_large("bytes of attributes", found, self.attributes_max);
+        }
+        if message.extensions.is_empty() {
+            return Ok(());
         }
         match message.extensions.keys().find(|name| is_taken(name)) {
             Some(name) => Err(Refusal::Reserved { name: name.clone() }),
             None => Ok(()),
         }
     }
+}
+
+fn length_of_attributes(message: &Message) -> usize {
+    let length = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+    let found = length(&message.subject)
+        .saturating_add(length(&message.content_type))
+        .saturating_add(length(&message.schema))
+        .saturating_add(length(&message.trace_state))
+        .saturating_add(length(&message.correlation_id))
+        .saturating_add(length(&message.causation_id));
+    if message.extensions.is_empty() {
+        return found;
+    }
+    let extensions = message.extensions.iter().map(|(name, value)| match value {
+        Attribute::Text(text) => name.len().saturating_add(text.len()),
+        Attribute::Integer(_) | Attribute::Boolean(_) => name.len().saturating_add(11),
+    });
+    extensions.fold(found, usize::saturating_add)
 }

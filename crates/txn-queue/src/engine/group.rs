@@ -1,6 +1,8 @@
 //! What one group has been given, waits for, and has settled.
 
+mod order;
 mod rate;
+mod receive;
 mod respec;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) mod saved;
@@ -8,25 +10,25 @@ mod settle;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeMap, BinaryHeap, VecDeque},
     sync::Arc,
     task::Waker,
 };
 
-use foldhash::fast::RandomState;
 use txn_change::Timestamp;
 
 use super::{
+    lanes::Lanes,
     leases::Leases,
     log::{Log, Stored},
-    ready::{Ready, Turn},
+    ready::Ready,
 };
 use crate::{
     admin::GroupStats,
-    name::{Key, WorkerId},
     queue::{Group, Position},
-    topology::{Cause, GroupSpec, Order, Start},
+    topology::{Cause, GroupSpec, Start},
 };
+pub(crate) use receive::{Leased, Wanted};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -38,53 +40,25 @@ enum State {
     Done,
 }
 
-#[derive(Debug)]
+/// What is known of a message beside what it says itself. There is one for each message that is not settled: it is small, and nothing is done to drop it.
+#[derive(Debug, Clone, Copy)]
 struct Slot {
     state: State,
     /// Its permit among those of its key is kept while it waits.
     is_parked: bool,
     deliveries: u32,
+    /// Where it stands in line or has a permit; `None` otherwise, and where there is no order.
+    lane: Option<u32>,
     token: u64,
     /// The end of its lease, or of its waiting.
     until: Timestamp,
     batch: usize,
-    reasons: Vec<Arc<str>>,
 }
 
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
 impl Slot {
-    /// It has never been delivered.
-    const fn is_fresh(&self) -> bool {
-        self.deliveries == 0 && self.reasons.is_empty()
+    const fn new(state: State, until: Timestamp) -> Self {
+        Self { state, is_parked: false, deliveries: 0, lane: None, token: 0, until, batch: 0 }
     }
-}
-
-/// The messages of one key.
-#[derive(Debug, Default)]
-struct Lane {
-    /// Those that are ready, in the order in which they became due.
-    line: BTreeSet<(Timestamp, u64)>,
-    /// Permits in use: leased, or parked.
-    busy: u32,
-    has_turn: bool,
-}
-
-/// What a worker asks of one group.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'a> {
-    pub(crate) worker: &'a WorkerId,
-    pub(crate) max: usize,
-    /// When the lease ends.
-    pub(crate) until: Timestamp,
-}
-
-/// A message that a worker was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Leased {
-    pub(crate) position: u64,
-    pub(crate) token: u64,
-    pub(crate) deliveries: u32,
-    pub(crate) is_last: bool,
 }
 
 /// A message that is to go to the dead letters.
@@ -100,8 +74,10 @@ pub(crate) struct GroupState {
     /// The first message that is not settled, and where the slots begin.
     first: u64,
     slots: VecDeque<Slot>,
+    /// What workers said of messages that failed, the latest last.
+    reasons: BTreeMap<u64, Vec<Arc<str>>>,
     ready: Ready,
-    lanes: HashMap<Key, Lane, RandomState>,
+    lanes: Lanes,
     waiting: BinaryHeap<Reverse<(Timestamp, u64)>>,
     leases: Leases,
     /// When the next message may be given, were they given one by one at the rate.
@@ -117,8 +93,9 @@ impl GroupState {
         let mut group = Self {
             first: 0,
             slots: VecDeque::new(),
+            reasons: BTreeMap::new(),
             ready: Ready::default(),
-            lanes: HashMap::default(),
+            lanes: Lanes::default(),
             waiting: BinaryHeap::new(),
             leases: Leases::default(),
             next_at: Timestamp::MIN,
@@ -141,6 +118,7 @@ impl GroupState {
         };
         self.first = first.clamp(log.first(), log.end());
         self.slots.clear();
+        self.reasons.clear();
         self.ready.clear();
         self.lanes.clear();
         self.waiting.clear();
@@ -179,9 +157,10 @@ impl GroupState {
             self.end_leases(self.leases.ended(now), log, now, &mut dying);
         }
         // What is new and what was waited for, in the order in which they became due.
-        for position in self.end()..log.end() {
-            let Some(stored) = log.get(position) else { continue };
-            self.wake(stored.accepted_at.min(now), log);
+        for (position, stored) in log.starting_with(self.end()) {
+            if !self.waiting.is_empty() {
+                self.wake(stored.accepted_at.min(now), log);
+            }
             self.admit(position, stored, log, now);
         }
         self.wake(now, log);
@@ -201,28 +180,23 @@ impl GroupState {
             self.waiting.pop();
             // It may have been moved, cancelled or dropped since.
             if self.slot(position).is_some_and(|slot| slot.state == State::Waiting && slot.until == until) {
-                self.unpark(position, log);
+                self.unpark(position);
                 self.make_ready(position, log, until);
             }
         }
     }
 
+    /// Takes in what is new.
     fn admit(&mut self, position: u64, stored: &Stored, log: &Log, now: Timestamp) {
-        let is_mine = stored.is_for(self.spec.group.name());
-        let state = if is_mine { State::Waiting } else { State::Done };
-        self.slots.push_back(Slot {
-            state,
-            is_parked: false,
-            deliveries: 0,
-            token: 0,
-            until: stored.due,
-            batch: 0,
-            reasons: Vec::new(),
-        });
-        if is_mine && stored.due <= stored.accepted_at {
-            self.make_ready(position, log, stored.accepted_at.min(now));
-        } else if is_mine {
+        if !stored.is_for(self.spec.group.name()) {
+            self.slots.push_back(Slot::new(State::Done, stored.due));
+        } else if stored.due > stored.accepted_at {
+            self.slots.push_back(Slot::new(State::Waiting, stored.due));
             self.waiting.push(Reverse((stored.due, position)));
+        } else {
+            let since = stored.accepted_at.min(now);
+            self.slots.push_back(Slot::new(State::Ready, since));
+            self.stand_in_line(position, stored, log, since);
         }
     }
 
@@ -250,151 +224,23 @@ impl GroupState {
         self.slots.get_mut(index)
     }
 
+    fn reasons(&self, position: u64) -> Vec<Arc<str>> {
+        self.reasons.get(&position).cloned().unwrap_or_default()
+    }
+
+    /// What was said of a message is for nobody any more.
+    #[inline]
+    fn forget_reasons(&mut self, position: u64) {
+        if !self.reasons.is_empty() {
+            self.reasons.remove(&position);
+        }
+    }
+
     fn set(&mut self, position: u64, state: State, until: Timestamp) {
         if let Some(slot) = self.slot_mut(position) {
             slot.state = state;
             slot.until = until;
         }
-    }
-
-    /// How many of a key at a time; `None` where there is no order.
-    const fn at_once(&self) -> Option<u32> {
-        match self.spec.order {
-            Order::None => None,
-            Order::PerKey { at_once, .. } => Some(at_once.get()),
-        }
-    }
-
-    fn key<'l>(&self, position: u64, log: &'l Log) -> Option<&'l Key> {
-        self.at_once()?;
-        log.get(position)?.key.as_ref()
-    }
-
-    fn make_ready(&mut self, position: u64, log: &Log, since: Timestamp) {
-        let Some(stored) = log.get(position) else { return };
-        match self.key(position, log) {
-            None => {
-                self.set(position, State::Ready, since);
-                self.ready.push(stored.priority, since, Turn::Message(position));
-            }
-            Some(key) => {
-                self.line_up(position, log, since);
-                self.give_turn(key, log, since);
-            }
-        }
-    }
-
-    /// Puts a message in the line of its key.
-    fn line_up(&mut self, position: u64, log: &Log, since: Timestamp) {
-        let (Some(stored), Some(key)) = (log.get(position), self.key(position, log)) else { return };
-        self.set(position, State::Ready, since);
-        let place = (stored.became_due(), position);
-        match self.lanes.get_mut(key) {
-            Some(lane) => lane.line.insert(place),
-            None => self.lanes.entry(key.clone()).or_default().line.insert(place),
-        };
-    }
-
-    /// Puts a key in line that has something to deliver, or forgets one that has nothing at all.
-    fn give_turn(&mut self, key: &Key, log: &Log, now: Timestamp) {
-        let at_once = self.at_once().unwrap_or(u32::MAX);
-        let Some(lane) = self.lanes.get_mut(key) else { return };
-        match lane.line.first() {
-            None if lane.busy == 0 && !lane.has_turn => {
-                self.lanes.remove(key);
-            }
-            Some((_, head)) if !lane.has_turn && lane.busy < at_once => {
-                lane.has_turn = true;
-                let priority = log.get(*head).map(|stored| stored.priority).unwrap_or_default();
-                self.ready.push(priority, now, Turn::Key(key.clone()));
-            }
-            _ => {}
-        }
-    }
-
-    fn free_permit(&mut self, position: u64, log: &Log, now: Timestamp) {
-        let Some(key) = self.key(position, log) else { return };
-        if let Some(lane) = self.lanes.get_mut(key) {
-            lane.busy = lane.busy.saturating_sub(1);
-        }
-        self.give_turn(key, log, now);
-    }
-
-    fn unpark(&mut self, position: u64, log: &Log) {
-        let Some(slot) = self.slot_mut(position) else { return };
-        if !std::mem::take(&mut slot.is_parked) {
-            return;
-        }
-        if let Some(lane) = self.key(position, log).and_then(|key| self.lanes.get_mut(key)) {
-            lane.busy = lane.busy.saturating_sub(1);
-        }
-    }
-
-    /// The next message to deliver; its permit is taken.
-    fn pick(&mut self, log: &Log, now: Timestamp) -> Option<u64> {
-        loop {
-            match self.ready.pop(self.spec.ageing)? {
-                Turn::Message(position) => {
-                    if self.slot(position).is_some_and(|slot| slot.state == State::Ready) {
-                        return Some(position);
-                    }
-                }
-                Turn::Key(key) => {
-                    let at_once = self.at_once().unwrap_or(u32::MAX);
-                    let Some(lane) = self.lanes.get_mut(&key) else { continue };
-                    lane.has_turn = false;
-                    let first = if lane.busy < at_once { lane.line.pop_first() } else { None };
-                    if first.is_some() {
-                        lane.busy = lane.busy.saturating_add(1);
-                    }
-                    self.give_turn(&key, log, now);
-                    if let Some((_, position)) = first {
-                        return Some(position);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Leases what is ready. `tokens` gives a new one each time.
-    pub(crate) fn receive(&mut self, wanted: Wanted<'_>, log: &Log, now: Timestamp, tokens: &mut u64) -> Vec<Leased> {
-        if self.counts.is_paused {
-            return Vec::new();
-        }
-        let free = self.spec.in_flight_max.saturating_sub(self.leases.live());
-        let max = wanted.max.min(free).min(self.allowed(now));
-        let mut leased = Vec::with_capacity(max.min(self.slots.len()));
-        let batch = self.leases.next_number();
-        while leased.len() < max
-            && let Some(position) = self.pick(log, now)
-        {
-            let Some(stored) = log.get(position) else { continue };
-            if stored.is_removed || stored.expires <= now {
-                let is_expired = !stored.is_removed;
-                self.counts.expired = self.counts.expired.saturating_add(u64::from(is_expired));
-                self.done(position, log, now);
-                continue;
-            }
-            *tokens = tokens.wrapping_add(1);
-            let Some(slot) = self.slot_mut(position) else { continue };
-            slot.state = State::Leased;
-            slot.until = wanted.until;
-            slot.token = *tokens;
-            slot.batch = batch;
-            slot.deliveries = slot.deliveries.saturating_add(1);
-            let deliveries = slot.deliveries;
-            let is_last = deliveries >= self.spec.deliveries_max.get();
-            leased.push(Leased { position, token: *tokens, deliveries, is_last });
-        }
-        self.forget_done();
-        if !leased.is_empty() {
-            let count = u64::try_from(leased.len()).unwrap_or(u64::MAX);
-            self.counts.delivered = self.counts.delivered.saturating_add(count);
-            self.spend(count, now);
-            let items = leased.iter().map(|leased| (leased.position, leased.token)).collect();
-            self.leases.add(wanted.until, wanted.worker.clone(), items);
-        }
-        leased
     }
 
     /// What can be seen of a group that time has changed: while it is the same, nothing needs to be written.
@@ -419,10 +265,9 @@ impl GroupState {
 
     /// Slots at the front that are done are not needed any more.
     pub(crate) fn forget_done(&mut self) {
-        while self.slots.front().is_some_and(|slot| slot.state == State::Done) {
-            self.slots.pop_front();
-            self.first = self.first.saturating_add(1);
-        }
+        let done = self.slots.iter().take_while(|slot| slot.state == State::Done).count();
+        self.slots.drain(..done);
+        self.first = self.first.saturating_add(u64::try_from(done).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn stats(&self, log: &Log) -> GroupStats {

@@ -11,9 +11,54 @@ use crate::name::WorkerId;
 struct Batch {
     until: Timestamp,
     worker: WorkerId,
-    /// Position and token; some may have been settled since.
-    items: Vec<(u64, u64)>,
+    held: Held,
     live: usize,
+}
+
+/// Positions and their tokens; some may have been settled since. Those that follow each other in both are kept as one.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    runs: Vec<Run>,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Run {
+    position: u64,
+    token: u64,
+    count: u64,
+}
+
+impl Held {
+    pub(crate) const fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) fn push(&mut self, position: u64, token: u64) {
+        self.count = self.count.saturating_add(1);
+        if let Some(run) = self.runs.last_mut()
+            && run.position.wrapping_add(run.count) == position
+            && run.token.wrapping_add(run.count) == token
+        {
+            run.count = run.count.wrapping_add(1);
+        } else {
+            self.runs.push(Run { position, token, count: 1 });
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.runs
+            .iter()
+            .flat_map(|run| (0..run.count).map(|at| (run.position.wrapping_add(at), run.token.wrapping_add(at))))
+    }
+}
+
+impl FromIterator<(u64, u64)> for Held {
+    fn from_iter<I: IntoIterator<Item = (u64, u64)>>(items: I) -> Self {
+        let mut held = Self::default();
+        items.into_iter().for_each(|(position, token)| held.push(position, token));
+        held
+    }
 }
 
 #[derive(Debug, Default)]
@@ -35,10 +80,10 @@ impl Leases {
     }
 
     /// Adds leases that end together; returns the number that [`Leases::end`] wants.
-    pub(crate) fn add(&mut self, until: Timestamp, worker: WorkerId, items: Vec<(u64, u64)>) -> usize {
-        let live = items.len();
+    pub(crate) fn add(&mut self, until: Timestamp, worker: WorkerId, held: Held) -> usize {
+        let live = held.len();
         let at = self.free.pop().unwrap_or(self.batches.len());
-        let batch = Some(Batch { until, worker, items, live });
+        let batch = Some(Batch { until, worker, held, live });
         match self.batches.get_mut(at) {
             Some(place) => *place = batch,
             None => self.batches.push(batch),
@@ -59,10 +104,15 @@ impl Leases {
 
     /// One lease of a batch has ended.
     pub(crate) fn end(&mut self, at: usize) {
+        self.end_many(at, 1);
+    }
+
+    /// So many leases of a batch have ended.
+    pub(crate) fn end_many(&mut self, at: usize, count: usize) {
         let Some(place) = self.batches.get_mut(at) else { return };
         let Some(batch) = place else { return };
-        self.live = self.live.saturating_sub(1);
-        batch.live = batch.live.saturating_sub(1);
+        self.live = self.live.saturating_sub(count);
+        batch.live = batch.live.saturating_sub(count);
         if batch.live == 0 {
             self.ends.remove(&(batch.until, at));
             *place = None;
@@ -85,6 +135,6 @@ impl Leases {
 
     fn items(&self, batches: impl Iterator<Item = usize>) -> Vec<(usize, u64, u64)> {
         let found = batches.filter_map(|at| Some((at, self.batches.get(at)?.as_ref()?)));
-        found.flat_map(|(at, batch)| batch.items.iter().map(move |(position, token)| (at, *position, *token))).collect()
+        found.flat_map(|(at, batch)| batch.held.iter().map(move |(position, token)| (at, position, token))).collect()
     }
 }

@@ -4,13 +4,13 @@ use std::{collections::VecDeque, time::Duration};
 
 use txn_change::Timestamp;
 
-use crate::{message::Priority, name::Key};
+use crate::message::Priority;
 
-/// A message without a key, or a key whose first message can be delivered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Messages without a key, each behind the other, or a lane whose first message can be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
-    Message(u64),
-    Key(Key),
+    Messages { first: u64, end: u64 },
+    Lane(u32),
 }
 
 const LEVELS: usize = Priority::FIRST.level() as usize + 1;
@@ -18,7 +18,11 @@ const LEVELS: usize = Priority::FIRST.level() as usize + 1;
 /// One line per priority, each in the order in which its turns came to it.
 #[derive(Debug, Default)]
 pub(crate) struct Ready {
+    /// Messages that became ready at the same instant stand together, so that a batch costs one place.
     lines: [VecDeque<(Timestamp, Turn)>; LEVELS],
+    /// The levels whose lines are not empty, one bit each.
+    levels: u16,
+    /// Messages and lanes.
     count: usize,
 }
 
@@ -27,7 +31,6 @@ impl Ready {
         self.count == 0
     }
 
-    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) const fn len(&self) -> usize {
         self.count
     }
@@ -36,11 +39,22 @@ impl Ready {
         *self = Self::default();
     }
 
-    pub(crate) fn push(&mut self, priority: Priority, since: Timestamp, turn: Turn) {
-        if let Some(line) = self.lines.get_mut(usize::from(priority.level())) {
-            line.push_back((since, turn));
-            self.count = self.count.saturating_add(1);
+    pub(crate) fn push_message(&mut self, priority: Priority, since: Timestamp, position: u64) {
+        let behind = position.saturating_add(1);
+        let Some(line) = self.lines.get_mut(usize::from(priority.level())) else { return };
+        match line.back_mut() {
+            Some((then, Turn::Messages { end, .. })) if *then == since && *end == position => *end = behind,
+            _ => line.push_back((since, Turn::Messages { first: position, end: behind })),
         }
+        self.levels |= bit(priority);
+        self.count = self.count.saturating_add(1);
+    }
+
+    pub(crate) fn push_lane(&mut self, priority: Priority, since: Timestamp, lane: u32) {
+        let Some(line) = self.lines.get_mut(usize::from(priority.level())) else { return };
+        line.push_back((since, Turn::Lane(lane)));
+        self.levels |= bit(priority);
+        self.count = self.count.saturating_add(1);
     }
 
     /// The line of each level, the last first.
@@ -49,8 +63,34 @@ impl Ready {
         self.lines.iter()
     }
 
-    /// Takes the turn that has waited longest, when each level of priority counts as so much waiting.
-    pub(crate) fn pop(&mut self, ageing: Duration) -> Option<Turn> {
+    /// Takes the turn that has waited longest, when each level of priority counts as so much waiting: a lane, or at most so many messages.
+    pub(crate) fn pop(&mut self, ageing: Duration, max: usize) -> Option<Turn> {
+        let level = self.longest(ageing)?;
+        let line = self.lines.get_mut(level)?;
+        let (_, turn) = line.front_mut()?;
+        let (popped, is_rest) = match turn {
+            Turn::Lane(_) => (*turn, false),
+            Turn::Messages { first, end } => {
+                let from = *first;
+                let to = from.saturating_add(u64::try_from(max).unwrap_or(u64::MAX)).min(*end);
+                *first = to;
+                (Turn::Messages { first: from, end: to }, to < *end)
+            }
+        };
+        if !is_rest {
+            line.pop_front();
+            if line.is_empty() {
+                self.levels &= !1u16.checked_shl(u32::try_from(level).ok()?)?;
+            }
+        }
+        self.count = self.count.saturating_sub(popped.len());
+        Some(popped)
+    }
+
+    fn longest(&self, ageing: Duration) -> Option<usize> {
+        if self.levels.is_power_of_two() {
+            return usize::try_from(self.levels.trailing_zeros()).ok();
+        }
         let ageing = i64::try_from(ageing.as_nanos()).unwrap_or(i64::MAX);
         let heads = self.lines.iter().zip(0i64..).filter_map(|(line, level)| {
             let (since, _) = line.front()?;
@@ -58,9 +98,19 @@ impl Ready {
         });
         // Of two that are equal, the one of the higher level.
         let (_, level) = heads.min_by_key(|(since, level)| (*since, level.saturating_neg()))?;
-        let line = self.lines.get_mut(usize::try_from(level).ok()?)?;
-        let (_, turn) = line.pop_front()?;
-        self.count = self.count.saturating_sub(1);
-        Some(turn)
+        usize::try_from(level).ok()
     }
+}
+
+impl Turn {
+    fn len(self) -> usize {
+        match self {
+            Self::Lane(_) => 1,
+            Self::Messages { first, end } => usize::try_from(end.saturating_sub(first)).unwrap_or(usize::MAX),
+        }
+    }
+}
+
+fn bit(priority: Priority) -> u16 {
+    1u16.checked_shl(u32::from(priority.level())).unwrap_or_default()
 }

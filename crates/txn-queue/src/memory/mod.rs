@@ -1,5 +1,7 @@
 //! The queue in memory: the reference for every other backend. It needs no runtime, forgets everything when it is dropped, and does each call within one poll.
 
+mod later;
+mod publish;
 mod state;
 mod topic;
 
@@ -7,7 +9,7 @@ use std::{
     fmt,
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Poll, Waker},
+    task::Poll,
     time::Duration,
 };
 
@@ -19,20 +21,19 @@ use crate::{
     capabilities::Capabilities,
     clock::{Clock, SystemClock},
     engine::{
-        between,
+        append, between,
         group::{Leased, Wanted},
-        log::Log,
         topic::{Topic, find},
     },
     error::Error,
     limits::QueueLimits,
     observe::{Observe, Within},
-    queue::{
-        Delivery, Group, Lease, Position, Publish, Published, Queue, Receive, Received, Seen, Settle, Settled, Wait,
-    },
+    queue::{Delivery, Lease, Position, Publish, Published, Queue, Receive, Received, Seen, Settle, Settled, Wait},
     spans::Trace,
     topology::Topology,
 };
+use later::Later;
+use publish::Batch;
 use state::State;
 
 /// A queue in memory.
@@ -131,48 +132,61 @@ impl Queue for Memory {
 impl Memory {
     async fn publish_unobserved(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
         self.limits.check_batch(batch.len())?;
-        let mut wakers = Vec::new();
+        let batch = Batch::checked(batch, &self.limits);
+        let mut later = Later::default();
         let results = {
             let (mut state, now) = self.state();
-            let results = batch.into_iter().map(|publish| state.publish(publish, &self.limits, now, &mut wakers));
-            results.collect()
+            state.publish(batch, &self.limits, now, &mut later)
         };
-        wakers.into_iter().for_each(Waker::wake);
+        later.do_now();
         Ok(results)
     }
 
     async fn receive_unobserved(&self, receive: Receive) -> Result<Received, Error> {
         self.limits.check_receive(&receive)?;
-        let mut wakers = Vec::new();
+        let mut later = Later::default();
         let received = {
             let (mut state, now) = self.state();
-            state.advance(&receive.group, now, &mut wakers)?;
+            state.advance(&receive.group, now, &mut later)?;
             let mut tokens = state.tokens;
             let known = state.topic(receive.group.topic())?;
             let Topic { groups, log, .. } = &mut known.topic;
             let group = find(groups, &receive.group)?;
             let until = now.after(receive.lease).unwrap_or(Timestamp::MAX);
-            let leased =
-                group.receive(Wanted { worker: &receive.worker, max: receive.max, until }, log, now, &mut tokens);
-            let deliveries = leased.iter().filter_map(|leased| delivery(&receive.group, leased, until, log)).collect();
+            let wanted = Wanted { worker: &receive.worker, max: receive.max, until };
+            let mut deliveries = Vec::with_capacity(group.ready_count().min(receive.max));
+            group.receive_each(wanted, log, now, &mut tokens, |leased, stored| {
+                let Some(carried) = &stored.carried else { return };
+                let Leased { position, token, deliveries: count, is_last } = leased;
+                append(&mut deliveries, || Delivery {
+                    lease: Lease { group: receive.group.clone(), position: Position(position), token },
+                    message: Arc::clone(&carried.message),
+                    deliveries: count,
+                    is_last,
+                    accepted_at: stored.accepted_at,
+                    leased_until: until,
+                    death: carried.death().cloned(),
+                });
+            });
             let seen = Seen(group.changes());
             let next_in = group.next_at(now).map(|next| between(now, next));
-            known.release(now, &mut wakers);
+            known.release(now, &mut later);
             state.tokens = tokens;
             Received { deliveries, next_in, seen }
         };
-        wakers.into_iter().for_each(Waker::wake);
+        later.do_now();
         Ok(received)
     }
 
     async fn settle_unobserved(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
         self.limits.check_settle(&batch)?;
-        let mut wakers = Vec::new();
+        let mut later = Later::default();
         let results = {
             let (mut state, now) = self.state();
-            state.settle(&batch, now, &mut wakers)
+            later.drop.reserve(batch.len());
+            state.settle(&batch, now, &mut later)
         };
-        wakers.into_iter().for_each(Waker::wake);
+        later.do_now();
         Ok(results)
     }
 
@@ -218,36 +232,36 @@ impl QueueAdmin for Memory {
 
     async fn reschedule(&self, batch: Vec<Reschedule>) -> Result<Vec<Rescheduled>, Error> {
         self.limits.check_batch(batch.len())?;
-        let mut wakers = Vec::new();
+        let mut later = Later::default();
         let results = {
             let (mut state, now) = self.state();
             let results = batch.into_iter().map(|reschedule| match state.topics.get_mut(&reschedule.topic) {
-                Some(topic) => topic.reschedule(&reschedule.key, reschedule.due, now, &mut wakers),
+                Some(topic) => topic.reschedule(&reschedule.key, reschedule.due, now, &mut later),
                 None => Rescheduled::NoSuchTopic,
             });
             results.collect()
         };
-        wakers.into_iter().for_each(Waker::wake);
+        later.do_now();
         Ok(results)
     }
 
     async fn control(&self, control: Control) -> Result<(), Error> {
-        let mut wakers = Vec::new();
+        let mut later = Later::default();
         {
             let (mut state, now) = self.state();
-            state.control(control, now, &mut wakers)?;
+            state.control(control, now, &mut later)?;
         }
-        wakers.into_iter().for_each(Waker::wake);
+        later.do_now();
         Ok(())
     }
 
     async fn redrive(&self, redrive: Redrive) -> Result<Redriven, Error> {
-        let mut wakers = Vec::new();
+        let mut later = Later::default();
         let redriven = {
             let (mut state, now) = self.state();
-            state.redrive(&redrive, now, &mut wakers)?
+            state.redrive(&redrive, now, &mut later)?
         };
-        wakers.into_iter().for_each(Waker::wake);
+        later.do_now();
         Ok(redriven)
     }
 
@@ -255,18 +269,4 @@ impl QueueAdmin for Memory {
         let (state, _) = self.state();
         Ok(Stats { topics: state.topics.iter().map(|(name, known)| (name.clone(), known.topic.stats())).collect() })
     }
-}
-
-fn delivery(group: &Group, leased: &Leased, until: Timestamp, log: &Log) -> Option<Delivery> {
-    let stored = log.get(leased.position)?;
-    let carried = stored.carried.as_ref()?;
-    Some(Delivery {
-        lease: Lease { group: group.clone(), position: Position(leased.position), token: leased.token },
-        message: Arc::clone(&carried.message),
-        deliveries: leased.deliveries,
-        is_last: leased.is_last,
-        accepted_at: stored.accepted_at,
-        leased_until: until,
-        death: carried.death.clone(),
-    })
 }

@@ -1,23 +1,23 @@
 //! Everything that a queue in memory holds, and what is done to it under its lock.
 
-use std::{collections::HashMap, sync::Arc, task::Waker};
+use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use txn_change::Timestamp;
 
-use super::topic::{Admission, TopicState};
+use super::{later::Later, topic::TopicState};
 use crate::{
     admin::{Control, Redrive, Redriven},
     engine::{
         admit,
         group::Dying,
-        log::{Carried, Stored},
+        log::Stored,
         topic::{Topic as Decided, find},
     },
     error::{Error, ErrorKind},
     limits::QueueLimits,
     name::Topic,
-    queue::{Action, Address, Group, Lease, Publish, Published, Refusal, Settle, Settled},
+    queue::{Action, Group, Lease, Settle, Settled},
     routes::Routes,
     topology::Topology,
 };
@@ -36,84 +36,15 @@ impl State {
         self.topics.get_mut(topic).ok_or_else(|| Error::new(ErrorKind::Invalid, format!("there is no topic {topic}")))
     }
 
-    pub(super) fn publish(
-        &mut self,
-        publish: Publish,
-        limits: &QueueLimits,
-        now: Timestamp,
-        wakers: &mut Vec<Waker>,
-    ) -> Published {
-        match self.accept(publish, limits, now, wakers) {
-            Ok(published) => published,
-            Err(refusal) => Published::Refused(refusal),
-        }
-    }
-
-    fn accept(
-        &mut self,
-        publish: Publish,
-        limits: &QueueLimits,
-        now: Timestamp,
-        wakers: &mut Vec<Waker>,
-    ) -> Result<Published, Refusal> {
-        let Publish { to, message } = publish;
-        limits.check(&message)?;
-        let (message, due, expires) = admit::timed(message, now)?;
-        let stored = || Stored {
-            key: message.key.clone(),
-            priority: message.priority,
-            accepted_at: now,
-            due,
-            expires,
-            only: None,
-            is_removed: false,
-            is_moved: false,
-            carried: Some(Carried { message: Arc::clone(&message), death: None, redriven: 0 }),
-        };
-        let (exchange, routing_key) = match to {
-            Address::Topic(topic) => {
-                let Some(state) = self.topics.get_mut(&topic) else { return Err(Refusal::NoSuchTopic { topic }) };
-                return match state.examine(&message, now) {
-                    Admission::Refuses(refusal) => Err(refusal),
-                    Admission::Has => Ok(Published::Duplicate),
-                    Admission::Takes => {
-                        state.take(stored(), now, wakers);
-                        Ok(Published::Accepted { copies: 1 })
-                    }
-                };
-            }
-            Address::Exchange { name, routing_key } => (name, routing_key),
-        };
-        // Those that have it already are passed over; one that refuses, refuses for all.
-        let mut takers = Vec::new();
-        for topic in admit::targets(&self.routes, exchange, routing_key.as_ref(), &message, limits)? {
-            match self.topics.get_mut(&topic).map(|state| state.examine(&message, now)) {
-                None => return Err(Refusal::NoSuchTopic { topic }),
-                Some(Admission::Refuses(refusal)) => return Err(refusal),
-                Some(Admission::Has) => {}
-                Some(Admission::Takes) => takers.push(topic),
-            }
-        }
-        if takers.is_empty() {
-            return Ok(Published::Duplicate);
-        }
-        for topic in &takers {
-            if let Some(state) = self.topics.get_mut(topic) {
-                state.take(stored(), now, wakers);
-            }
-        }
-        Ok(Published::Accepted { copies: takers.len() })
-    }
-
     /// Does what time has brought to a group, so that what follows sees it as it is.
-    pub(super) fn advance(&mut self, group: &Group, now: Timestamp, wakers: &mut Vec<Waker>) -> Result<(), Error> {
+    pub(super) fn advance(&mut self, group: &Group, now: Timestamp, later: &mut Later) -> Result<(), Error> {
         let Decided { groups, log, .. } = &mut self.topic(group.topic())?.topic;
         let dying = find(groups, group)?.advance(log, now);
-        self.bury(group, dying, now, wakers);
+        self.bury(group, dying, now, later);
         Ok(())
     }
 
-    pub(super) fn settle(&mut self, batch: &[Settle], now: Timestamp, wakers: &mut Vec<Waker>) -> Vec<Settled> {
+    pub(super) fn settle(&mut self, batch: &[Settle], now: Timestamp, later: &mut Later) -> Vec<Settled> {
         let mut results = Vec::with_capacity(batch.len());
         let mut rest = batch;
         // A batch is of one group, nearly always.
@@ -126,18 +57,16 @@ impl State {
                 None => results.extend(same.iter().map(|_| Settled::Gone)),
                 Some((state, log)) => {
                     let mut dying = Vec::new();
-                    let settled =
-                        same.iter().map(|settle| state.settle(&settle.lease, &settle.action, log, now, &mut dying));
-                    results.extend(settled);
+                    state.settle_all(same, log, now, &mut dying, &mut results);
                     state.forget_done();
                     if same.iter().any(|settle| !matches!(settle.action, Action::Extend { .. })) {
-                        state.changed(wakers);
+                        state.changed(&mut later.wake);
                     }
-                    self.bury(group, dying, now, wakers);
+                    self.bury(group, dying, now, later);
                 }
             }
             if let Some(topic) = self.topics.get_mut(group.topic()) {
-                topic.release(now, wakers);
+                topic.release(now, later);
             }
             rest = others;
         }
@@ -145,14 +74,14 @@ impl State {
     }
 
     /// Moves what a group gave up to its dead letters; what finds no room there stays, for a while.
-    fn bury(&mut self, group: &Group, dying: Vec<Dying>, now: Timestamp, wakers: &mut Vec<Waker>) {
+    fn bury(&mut self, group: &Group, dying: Vec<Dying>, now: Timestamp, later: &mut Later) {
         for dead in dying {
             let Some(topic) = self.topics.get(group.topic()) else { return };
             let Some(letters) = topic.topic.groups.get(group.name()).map(|group| group.spec.dead_letter_topic()) else {
                 return;
             };
             let Some(letter) = topic.letter(group.name(), &dead, now) else { continue };
-            let is_buried = self.topics.get_mut(&letters).is_some_and(|letters| letters.add(letter, now, wakers));
+            let is_buried = self.topics.get_mut(&letters).is_some_and(|letters| letters.add(letter, now, later));
             let known = self.topics.get_mut(group.topic()).map(|known| &mut known.topic);
             if let Some(Decided { groups, log, .. }) = known
                 && let Some(state) = groups.get_mut(group.name())
@@ -187,55 +116,50 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn control(&mut self, control: Control, now: Timestamp, wakers: &mut Vec<Waker>) -> Result<(), Error> {
+    pub(super) fn control(&mut self, control: Control, now: Timestamp, later: &mut Later) -> Result<(), Error> {
         match control {
             Control::Pause(group) => self.topic(group.topic())?.topic.group(&group)?.set_paused(true),
             Control::Resume(group) => {
                 let group = self.topic(group.topic())?.topic.group(&group)?;
                 group.set_paused(false);
-                group.changed(wakers);
+                group.changed(&mut later.wake);
             }
             Control::Seek(group, start) => {
                 let known = self.topic(group.topic())?;
-                known.release(now, wakers);
+                known.release(now, later);
                 let Decided { groups, log, .. } = &mut known.topic;
                 let group = find(groups, &group)?;
                 group.seek(start, log);
-                group.changed(wakers);
+                group.changed(&mut later.wake);
             }
             Control::Rescue(worker) => {
                 let mut dying = Vec::new();
                 for Decided { groups, log, .. } in self.topics.values_mut().map(|known| &mut known.topic) {
                     for group in groups.values_mut() {
                         let dead = group.rescue(&worker, log, now);
-                        group.changed(wakers);
+                        group.changed(&mut later.wake);
                         dying.push((group.group().clone(), dead));
                     }
                 }
-                dying.into_iter().for_each(|(group, dead)| self.bury(&group, dead, now, wakers));
+                dying.into_iter().for_each(|(group, dead)| self.bury(&group, dead, now, later));
             }
         }
         Ok(())
     }
 
-    pub(super) fn redrive(
-        &mut self,
-        redrive: &Redrive,
-        now: Timestamp,
-        wakers: &mut Vec<Waker>,
-    ) -> Result<Redriven, Error> {
+    pub(super) fn redrive(&mut self, redrive: &Redrive, now: Timestamp, later: &mut Later) -> Result<Redriven, Error> {
         let topic = &mut self.topic(redrive.group.topic())?.topic;
         let letters = topic.group(&redrive.group)?.spec.dead_letter_topic();
         let room = usize::try_from(topic.spec.messages_max.saturating_sub(topic.log.len())).unwrap_or(usize::MAX);
         let Some(dead) = self.topics.get_mut(&letters) else {
             return Ok(Redriven { moved: 0, has_more: false });
         };
-        let (letters, redriven) = dead.take_letters(redrive, room, now, wakers);
-        dead.release(now, wakers);
+        let (letters, redriven) = dead.take_letters(redrive, room, now, later);
+        dead.release(now, later);
         let topic = self.topic(redrive.group.topic())?;
         for (letter, count) in letters.into_iter().zip(0u64..) {
             let due = redrive.rate.map_or(now, |rate| now.after(rate.time_of(count)).unwrap_or(Timestamp::MAX));
-            topic.add(Stored { accepted_at: now, due, ..letter }, now, wakers);
+            topic.add(Stored { accepted_at: now, due, ..letter }, now, later);
         }
         Ok(redriven)
     }

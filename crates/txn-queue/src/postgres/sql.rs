@@ -208,8 +208,10 @@ impl Sql {
                 SELECT ticket, group_name, head, data FROM gone ORDER BY ticket"),
             refuse: sql("INSERT INTO {s}.refused (topic, reason, head, data) VALUES ($1, $2, $3, $4)"),
             schedules_tidy: sql("DELETE FROM {s}.schedule WHERE topic = $1 AND position < $2 AND position >= $3"),
-            refused: sql("SELECT id, (extract(epoch FROM at) * 1000000)::bigint, topic, reason, head, data FROM {s}.refused
-                WHERE id > $1 ORDER BY id LIMIT $2"),
+            refused: sql(
+                "SELECT id, (extract(epoch FROM at) * 1000000)::bigint, topic, reason, head, data FROM {s}.refused
+                WHERE id > $1 ORDER BY id LIMIT $2",
+            ),
             refused_tidy: sql("DELETE FROM {s}.refused WHERE id = ANY($1)"),
         })
     }

@@ -4,7 +4,7 @@ use txn_change::Timestamp;
 
 use super::{GroupState, State};
 use crate::{
-    engine::{log::Log, ready::Turn},
+    engine::log::Log,
     topology::{BehindRetry, GroupSpec, Order},
 };
 
@@ -26,6 +26,7 @@ impl GroupState {
         let mut held = Vec::new();
         for (slot, position) in self.slots.iter_mut().zip(self.first..) {
             slot.is_parked &= parks;
+            slot.lane = None;
             match slot.state {
                 State::Ready => ready.push((slot.until, position)),
                 State::Leased => held.push(position),
@@ -37,21 +38,16 @@ impl GroupState {
             self.take_permit(position, log);
         }
         ready.sort_unstable();
+        // Lines are filled before turns are given.
         for (since, position) in &ready {
-            self.line_up(*position, log, *since);
+            self.fill_line(*position, log, *since);
         }
         for (since, position) in ready {
-            let Some(stored) = log.get(position) else { continue };
-            match self.key(position, log) {
-                Some(key) => self.give_turn(key, log, since),
-                None => self.ready.push(stored.priority, since, Turn::Message(position)),
+            match (self.slot(position).and_then(|slot| slot.lane), log.get(position)) {
+                (Some(lane), _) => self.give_turn(lane, log, since),
+                (None, Some(stored)) => self.ready.push_message(stored.priority, since, position),
+                (None, None) => {}
             }
         }
-    }
-
-    pub(super) fn take_permit(&mut self, position: u64, log: &Log) {
-        let Some(key) = self.key(position, log) else { return };
-        let lane = self.lanes.entry(key.clone()).or_default();
-        lane.busy = lane.busy.saturating_add(1);
     }
 }

@@ -9,10 +9,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use txn_change::Timestamp;
 
-use super::{GroupState, Leased, Slot, State, Turn, Wanted};
+use super::{GroupState, Leased, Slot, State, Wanted};
 use crate::{
     admin::GroupStats,
-    engine::log::Log,
+    engine::{leases::Held, log::Log, ready::Turn},
     message::Priority,
     name::{Key, WorkerId},
     topology::GroupSpec,
@@ -67,9 +67,11 @@ impl GroupState {
         let mut numbers: BTreeMap<WorkerId, u32> = BTreeMap::new();
         let mut slots = Vec::new();
         for (slot, offset) in self.slots.iter().zip(0u64..) {
-            let Some(stored) = log.get(self.first.saturating_add(offset)) else { continue };
+            let position = self.first.saturating_add(offset);
+            let Some(stored) = log.get(position) else { continue };
+            let is_fresh = slot.deliveries == 0 && !self.reasons.contains_key(&position);
             let Slot { deliveries, token, is_parked, .. } = *slot;
-            let (until, reasons) = (slot.until.as_nanos(), slot.reasons.clone());
+            let (until, reasons) = (slot.until.as_nanos(), self.reasons(position));
             let saved = match slot.state {
                 State::Done => SavedSlot::Done,
                 State::Leased => {
@@ -81,8 +83,8 @@ impl GroupState {
                     SavedSlot::Leased { deliveries, until, token, worker, reasons }
                 }
                 // What the message says is all there is.
-                State::Waiting if slot.is_fresh() && slot.until == stored.due && stored.due > at => continue,
-                State::Ready if slot.is_fresh() && slot.until == stored.became_due() && stored.due <= at => continue,
+                State::Waiting if is_fresh && slot.until == stored.due && stored.due > at => continue,
+                State::Ready if is_fresh && slot.until == stored.became_due() && stored.due <= at => continue,
                 State::Waiting | State::Ready => {
                     let is_waiting = slot.state == State::Waiting;
                     SavedSlot::Again { deliveries, until, is_waiting, is_parked, reasons }
@@ -108,26 +110,33 @@ impl GroupState {
         let mut saved = Vec::new();
         for (line, level) in self.ready.lines().zip(0u8..) {
             let (mut place, mut last) = (0u64, (Timestamp::MIN, 0));
-            for (since, turn) in line {
-                let (head, is_told) = match turn {
-                    Turn::Key(key) => match self.lanes.get(key).and_then(|lane| lane.line.first()) {
-                        Some((_, head)) => (Head::Message(*head), false),
-                        None => (Head::Key(key.clone()), false),
-                    },
-                    // It may have been dropped since.
-                    Turn::Message(head) => match self.slot(*head) {
-                        Some(slot) if slot.state == State::Ready => {
-                            let is_told = (*since, *head) >= last && slot.until == *since;
-                            last = if is_told { (*since, *head) } else { last };
-                            (Head::Message(*head), is_told)
-                        }
-                        _ => continue,
-                    },
-                };
+            let mut save = |since: Timestamp, head: Head, is_told: bool| {
                 if !is_told {
                     saved.push(SavedTurn { level, place, since: since.as_nanos(), head });
                 }
                 place = place.saturating_add(1);
+            };
+            for (since, turn) in line {
+                match *turn {
+                    Turn::Lane(number) => {
+                        let Some(lane) = self.lanes.get(number) else { continue };
+                        let first = lane.line.first().map(|(_, head)| Head::Message(head));
+                        if let Some(head) = first.or_else(|| lane.key().cloned().map(Head::Key)) {
+                            save(*since, head, false);
+                        }
+                    }
+                    Turn::Messages { first, end } => {
+                        for head in first..end {
+                            // It may have been dropped since.
+                            let Some(slot) = self.slot(head).filter(|slot| slot.state == State::Ready) else {
+                                continue;
+                            };
+                            let is_told = (*since, head) >= last && slot.until == *since;
+                            last = if is_told { (*since, head) } else { last };
+                            save(*since, Head::Message(head), is_told);
+                        }
+                    }
+                }
             }
         }
         saved
@@ -165,8 +174,9 @@ impl GroupState {
                     let until = Timestamp::from_nanos(until);
                     group.push_slot(State::Waiting, until);
                     if let Some(slot) = group.slots.back_mut() {
-                        (slot.deliveries, slot.is_parked, slot.reasons) = (deliveries, is_parked, reasons);
+                        (slot.deliveries, slot.is_parked) = (deliveries, is_parked);
                     }
+                    group.restore_reasons(position, reasons);
                     if is_waiting {
                         group.waiting.push(Reverse((until, position)));
                     } else {
@@ -179,8 +189,9 @@ impl GroupState {
                 SavedSlot::Leased { deliveries, until, token, worker, reasons } => {
                     group.push_slot(State::Leased, Timestamp::from_nanos(until));
                     if let Some(slot) = group.slots.back_mut() {
-                        (slot.deliveries, slot.token, slot.reasons) = (deliveries, token, reasons);
+                        (slot.deliveries, slot.token) = (deliveries, token);
                     }
+                    group.restore_reasons(position, reasons);
                     group.take_permit(position, log);
                     leased.entry((until, worker)).or_default().push((position, token));
                 }
@@ -190,7 +201,7 @@ impl GroupState {
             let worker = usize::try_from(worker).ok().and_then(|worker| saved.workers.get(worker).cloned());
             let Some(worker) = worker else { continue };
             let positions: Vec<u64> = items.iter().map(|(position, _)| *position).collect();
-            let batch = group.leases.add(Timestamp::from_nanos(until), worker, items);
+            let batch = group.leases.add(Timestamp::from_nanos(until), worker, items.into_iter().collect());
             for position in positions {
                 if let Some(slot) = group.slot_mut(position) {
                     slot.batch = batch;
@@ -208,7 +219,7 @@ impl GroupState {
             ready.into_iter().partition(|(_, position)| self.key(*position, log).is_some());
         // Lines are filled before turns are given, so that each key has the turn that it had.
         for (since, position) in &keyed {
-            self.line_up(*position, log, *since);
+            self.fill_line(*position, log, *since);
         }
         let told = turns.iter().filter_map(|turn| match turn.head {
             Head::Message(position) => Some(position),
@@ -235,35 +246,37 @@ impl GroupState {
             }
         }
         for (since, position) in keyed {
-            if let Some(key) = self.key(position, log) {
-                self.give_turn(key, log, since);
+            if let Some(number) = self.slot(position).and_then(|slot| slot.lane) {
+                self.give_turn(number, log, since);
             }
         }
     }
 
     fn put_turn(&mut self, level: u8, since: Timestamp, head: Head, log: &Log) {
-        let turn = match head {
-            Head::Key(key) => Turn::Key(key),
-            Head::Message(position) => {
-                self.key(position, log).map_or(Turn::Message(position), |key| Turn::Key(key.clone()))
-            }
+        let priority = Priority::new(level).unwrap_or_default();
+        let key = match &head {
+            Head::Key(key) => Some(key),
+            Head::Message(position) => self.key(*position, log),
         };
-        if let Turn::Key(key) = &turn {
-            self.lanes.entry(key.clone()).or_default().has_turn = true;
+        if let Some(key) = key {
+            let number = self.lanes.enter(key);
+            if let Some(lane) = self.lanes.get_mut(number) {
+                lane.has_turn = true;
+            }
+            self.ready.push_lane(priority, since, number);
+        } else if let Head::Message(position) = head {
+            self.ready.push_message(priority, since, position);
         }
-        self.ready.push(Priority::new(level).unwrap_or_default(), since, turn);
+    }
+
+    fn restore_reasons(&mut self, position: u64, reasons: Vec<Arc<str>>) {
+        if !reasons.is_empty() {
+            self.reasons.insert(position, reasons);
+        }
     }
 
     fn push_slot(&mut self, state: State, until: Timestamp) {
-        self.slots.push_back(Slot {
-            state,
-            is_parked: false,
-            deliveries: 0,
-            token: 0,
-            until,
-            batch: 0,
-            reasons: Vec::new(),
-        });
+        self.slots.push_back(Slot::new(state, until));
     }
 
     /// Leases exactly these messages, as another process did: what it came to is what counts, should this one choose others.
@@ -291,7 +304,7 @@ impl GroupState {
 
     fn lease_these(&mut self, wanted: Wanted<'_>, got: &[u64], log: &Log, now: Timestamp, token: u64) {
         let batch = self.leases.next_number();
-        let mut items = Vec::with_capacity(got.len());
+        let mut held = Held::default();
         for (position, number) in got.iter().copied().zip(1u64..) {
             let Some(stored) = log.get(position) else { continue };
             let due = stored.became_due();
@@ -303,18 +316,20 @@ impl GroupState {
             slot.state = State::Leased;
             (slot.until, slot.token, slot.batch) = (wanted.until, token, batch);
             slot.deliveries = slot.deliveries.saturating_add(1);
-            self.unpark(position, log);
-            if let Some(key) = self.key(position, log) {
-                let lane = self.lanes.entry(key.clone()).or_default();
-                lane.line.remove(&(due, position));
-            }
+            self.unpark(position);
+            // Its permit first, so that its lane is not left between.
             self.take_permit(position, log);
-            items.push((position, token));
+            let lane = self.slot(position).and_then(|slot| slot.lane);
+            if let Some(lane) = lane.and_then(|number| self.lanes.get_mut(number)) {
+                lane.line.remove((due, position));
+            }
+            held.push(position, token);
         }
-        self.counts.delivered = self.counts.delivered.saturating_add(u64::try_from(items.len()).unwrap_or(u64::MAX));
-        self.spend(u64::try_from(items.len()).unwrap_or(u64::MAX), now);
-        if !items.is_empty() {
-            self.leases.add(wanted.until, wanted.worker.clone(), items);
+        let count = u64::try_from(held.len()).unwrap_or(u64::MAX);
+        self.counts.delivered = self.counts.delivered.saturating_add(count);
+        self.spend(count, now);
+        if count > 0 {
+            self.leases.add(wanted.until, wanted.worker.clone(), held);
         }
     }
 }

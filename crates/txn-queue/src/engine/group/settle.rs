@@ -6,9 +6,9 @@ use txn_change::Timestamp;
 
 use super::{Dying, GroupState, Slot, State};
 use crate::{
-    engine::log::Log,
+    engine::{leases::Held, log::Log},
     name::WorkerId,
-    queue::{Action, Lease, Settled},
+    queue::{Action, Lease, Settle, Settled},
     topology::{BehindRetry, Cause, Order},
 };
 
@@ -29,6 +29,46 @@ impl GroupState {
         dying: &mut Vec<Dying>,
     ) -> Settled {
         self.settle_since(lease, action, log, now, now, dying)
+    }
+
+    /// Settles deliveries, each as [`Self::settle`] does. Acknowledgements of what was received together are counted together.
+    #[cfg(feature = "memory")]
+    pub(crate) fn settle_all(
+        &mut self,
+        batch: &[Settle],
+        log: &Log,
+        now: Timestamp,
+        dying: &mut Vec<Dying>,
+        results: &mut Vec<Settled>,
+    ) {
+        let (mut together, mut count) = (0, 0usize);
+        results.extend(batch.iter().map(|Settle { lease, action }| {
+            let position = lease.position.0;
+            let Some(slot) = self.slot_mut(position).filter(|_| matches!(action, Action::Ack)) else {
+                return self.settle(lease, action, log, now, dying);
+            };
+            let found = slot.admits(lease, now);
+            if found != Settled::Applied {
+                return found;
+            }
+            let (batch, lane) = (slot.batch, slot.done(now));
+            if batch != together {
+                self.acked(std::mem::replace(&mut together, batch), std::mem::take(&mut count));
+            }
+            count = count.saturating_add(1);
+            self.forget_reasons(position);
+            self.free_permit(lane, log, now);
+            Settled::Applied
+        }));
+        self.acked(together, count);
+    }
+
+    #[cfg(feature = "memory")]
+    fn acked(&mut self, batch: usize, count: usize) {
+        if count > 0 {
+            self.leases.end_many(batch, count);
+            self.counts.acked = self.counts.acked.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        }
     }
 
     /// The same for a delivery that was settled before now, when its lease had not ended; nobody has ended it since.
@@ -89,8 +129,11 @@ impl GroupState {
     ) -> Settled {
         let position = lease.position.0;
         let deliveries_max = self.spec.deliveries_max.get();
-        let found = self.slot(position).map_or(Settled::Gone, |slot| slot.admits(lease, since));
-        let Some(slot) = self.slot_mut(position).filter(|_| found == Settled::Applied) else { return found };
+        let Some(slot) = self.slot_mut(position) else { return Settled::Gone };
+        let found = slot.admits(lease, since);
+        if found != Settled::Applied {
+            return found;
+        }
         let batch = slot.batch;
         if log.get(position).is_none_or(|stored| stored.is_removed) {
             self.leases.end(batch);
@@ -99,13 +142,15 @@ impl GroupState {
         }
         match action {
             Action::Ack => {
+                let lane = slot.done(now);
+                self.forget_reasons(position);
                 self.leases.end(batch);
                 self.counts.acked = self.counts.acked.saturating_add(1);
-                self.done(position, log, now);
+                self.free_permit(lane, log, now);
             }
             Action::Retry { after, reason } => {
-                slot.remember(reason);
                 let is_exhausted = slot.deliveries >= deliveries_max;
+                self.remember(position, reason);
                 self.leases.end(batch);
                 if is_exhausted {
                     self.dies(position, Cause::Exhausted, now, dying);
@@ -119,7 +164,7 @@ impl GroupState {
                 self.again(position, log, now);
             }
             Action::Dead { reason } => {
-                slot.remember(reason);
+                self.remember(position, reason);
                 self.leases.end(batch);
                 self.dies(position, Cause::Rejected, now, dying);
             }
@@ -139,7 +184,7 @@ impl GroupState {
     }
 
     fn extend(&mut self, batch: usize, until: Timestamp, worker: WorkerId, position: u64, token: u64) -> usize {
-        let new = self.leases.add(until, worker, vec![(position, token)]);
+        let new = self.leases.add(until, worker, Held::from_iter([(position, token)]));
         self.leases.end(batch);
         new
     }
@@ -185,9 +230,10 @@ impl GroupState {
 
     /// A lease has ended; the message is ready at once.
     pub(super) fn again(&mut self, position: u64, log: &Log, now: Timestamp) {
+        let lane = self.slot(position).and_then(|slot| slot.lane);
         // The message stands in its line before its permit is free, so that it comes first.
         self.make_ready(position, log, now);
-        self.free_permit(position, log, now);
+        self.free_permit(lane, log, now);
     }
 
     /// A lease has ended; the message is ready after a while.
@@ -195,29 +241,36 @@ impl GroupState {
         if until <= now {
             return self.again(position, log, now);
         }
-        self.set(position, State::Waiting, until);
-        self.waiting.push(Reverse((until, position)));
         let parks = matches!(self.spec.order, Order::PerKey { behind_retry: BehindRetry::Park, .. });
-        if parks && self.key(position, log).is_some() {
-            if let Some(slot) = self.slot_mut(position) {
-                slot.is_parked = true;
-            }
+        self.waiting.push(Reverse((until, position)));
+        let Some(slot) = self.slot_mut(position) else { return };
+        (slot.state, slot.until) = (State::Waiting, until);
+        if parks && slot.lane.is_some() {
+            slot.is_parked = true;
         } else {
-            self.free_permit(position, log, now);
+            let lane = slot.lane.take();
+            self.free_permit(lane, log, now);
         }
     }
 
     pub(crate) fn done(&mut self, position: u64, log: &Log, now: Timestamp) {
-        self.set(position, State::Done, now);
-        if let Some(slot) = self.slot_mut(position) {
-            slot.reasons = Vec::new();
+        let Some(slot) = self.slot_mut(position) else { return };
+        let lane = slot.done(now);
+        self.forget_reasons(position);
+        self.free_permit(lane, log, now);
+    }
+
+    fn remember(&mut self, position: u64, reason: &Arc<str>) {
+        let reasons = self.reasons.entry(position).or_default();
+        if reasons.len() >= REASONS_MAX {
+            reasons.remove(0);
         }
-        self.free_permit(position, log, now);
+        reasons.push(Arc::clone(reason));
     }
 
     /// How often it was delivered, and what its workers said.
     pub(crate) fn history(&self, position: u64) -> (u32, Vec<Arc<str>>) {
-        self.slot(position).map_or((0, Vec::new()), |slot| (slot.deliveries, slot.reasons.clone()))
+        self.slot(position).map_or((0, Vec::new()), |slot| (slot.deliveries, self.reasons(position)))
     }
 
     /// It stands among the dead letters.
@@ -241,6 +294,7 @@ impl GroupState {
         if self.slot(position).is_some() {
             self.withdraw(position, log, now);
             self.slots.pop_front();
+            self.forget_reasons(position);
         }
         self.first = position.saturating_add(1);
         self.forget_done();
@@ -248,26 +302,30 @@ impl GroupState {
 
     /// A message is to be neither waited for nor given nor held any more: those behind it go on.
     pub(super) fn withdraw(&mut self, position: u64, log: &Log, now: Timestamp) {
-        let Some((state, batch)) = self.slot(position).map(|slot| (slot.state, slot.batch)) else { return };
+        let Some(slot) = self.slot(position) else { return };
+        let (state, batch, lane) = (slot.state, slot.batch, slot.lane);
         match state {
             State::Leased => {
                 self.leases.end(batch);
-                self.free_permit(position, log, now);
+                self.free_permit(lane, log, now);
             }
             State::Ready => {
                 let place = log.get(position).map(|stored| (stored.became_due(), position));
-                let lane = self.key(position, log).and_then(|key| self.lanes.get_mut(key));
+                let lane = lane.and_then(|number| self.lanes.get_mut(number));
                 if let (Some(lane), Some(place)) = (lane, place) {
-                    lane.line.remove(&place);
+                    lane.line.remove(place);
                 }
             }
             State::Waiting => {
-                self.unpark(position, log);
-                if let Some(key) = self.key(position, log) {
-                    self.give_turn(key, log, now);
+                self.unpark(position);
+                if let Some(number) = lane {
+                    self.give_turn(number, log, now);
                 }
             }
             State::Done => {}
+        }
+        if let Some(slot) = self.slot_mut(position) {
+            slot.lane = None;
         }
     }
 }
@@ -282,10 +340,9 @@ impl Slot {
         }
     }
 
-    fn remember(&mut self, reason: &Arc<str>) {
-        if self.reasons.len() >= REASONS_MAX {
-            self.reasons.remove(0);
-        }
-        self.reasons.push(Arc::clone(reason));
+    /// Nothing more is to become of it. Returns the lane whose permit it had.
+    pub(super) fn done(&mut self, now: Timestamp) -> Option<u32> {
+        (self.state, self.until) = (State::Done, now);
+        self.lane.take()
     }
 }
