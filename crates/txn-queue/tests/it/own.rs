@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     os::unix::{fs::chown, process::CommandExt as _},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -58,7 +58,7 @@ impl Own {
     /// Starts it on the data that is there.
     pub(crate) fn go_on(&mut self) {
         let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while !self.is_ready() {
             assert!(begun.elapsed() < Duration::from_secs(60), "the server does not start");
             let is_up = self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_none());
             if !is_up {
@@ -72,6 +72,15 @@ impl Own {
             }
             thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// It listens earlier than it takes sessions.
+    fn is_ready(&self) -> bool {
+        let mut asked = self.program("pg_isready");
+        asked
+            .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .status()
+            .is_ok_and(|status| status.success())
     }
 
     /// Sends a signal to the server, and waits until it is gone.
