@@ -194,6 +194,7 @@ fn memory_kib() -> u64 {
 type Sizes = BTreeMap<&'static str, u64>;
 
 /// Runs, and checks. `tables` counts rows and bytes of the medium; `max` says what each may come to.
+#[allow(clippy::print_stdout, reason = "a long run says what it came to")]
 async fn soak(reopen: impl AsyncFn() -> Arc<dyn QueueAdmin>, tables: impl AsyncFn() -> Sizes, max: &Sizes) {
     let queue = reopen().await;
     queue.declare(topology()).await.unwrap();
@@ -202,7 +203,7 @@ async fn soak(reopen: impl AsyncFn() -> Arc<dyn QueueAdmin>, tables: impl AsyncF
     let mut workers: Vec<Working> = (0..WORKERS).map(|_| run.worker()).collect();
     let (begun, whole) = (Instant::now(), SLICE * factor().unwrap_or(1));
     let (mut halves, mut crashes, mut round) = ([Sizes::new(), Sizes::new()], 0_u64, 0_usize);
-    while begun.elapsed() < whole {
+    while begun.elapsed() < whole || crashes == 0 {
         sleep(Duration::from_millis(250)).await;
         round += 1;
         run.redrive().await;
