@@ -24,7 +24,7 @@ Developer commands of txn.
   cargo xtask test            build and run every test, on private servers, and the first-hour tutorial
       --embedded              only what needs no server
       -- ARGUMENTS            only what `cargo test` finds with these, without the tutorial
-  cargo xtask soak [FACTOR]   run faults and histories FACTOR (10) times as long, on private servers
+  cargo xtask soak [FACTOR]   run faults, histories and a queue FACTOR (10) times as long, on private servers
   cargo xtask services        start the tests' servers, or find them running, and print their variables
   cargo xtask services stop   stop them
   cargo xtask services run COMMAND

@@ -70,18 +70,21 @@ pub(crate) fn run(workspace: &Workspace, suites: Suites, arguments: &[String]) -
     Ok(())
 }
 
-/// The tests that gain from running long, each so many times as long as in `test`: faults, histories against the naive model, and histories of many callers.
+/// The tests that gain from running long, each so many times as long as in `test`: faults and histories of the store, the latter against the naive model and of many callers, and a queue whose workers die.
 pub(crate) fn soak(workspace: &Workspace, factor: u64) -> Result<(), String> {
     strace::find()?;
     let servers = Servers::start()?;
     let mut variables = servers.variables();
     variables.push(("TXN_SOAK".to_owned(), factor.to_string()));
     variables.push(("TXN_HISTORIES_CASES".to_owned(), factor.saturating_mul(100).to_string()));
-    let features = [SERVERLESS, SERVER].concat();
-    let features: Vec<&str> = features.into_iter().filter_map(|feature| feature.strip_prefix("txn-store/")).collect();
-    let features = features.join(",");
-    let words = ["test", "--release", "-p", "txn-store", "--features", &features, "--test", "it", "--"];
-    cargo::run_with(&workspace.root, words.into_iter().chain(["faults", "histories", "--nocapture"]), &variables)
+    for (package, tests) in [("txn-store", ["faults", "histories"].as_slice()), ("txn-queue", &["soak"])] {
+        let features = [SERVERLESS, SERVER].concat();
+        let own = |feature: &'static str| feature.strip_prefix(package)?.strip_prefix('/');
+        let features = features.into_iter().filter_map(own).collect::<Vec<&str>>().join(",");
+        let words = ["test", "--release", "-p", package, "--features", &features, "--test", "it", "--", "--nocapture"];
+        cargo::run_with(&workspace.root, words.into_iter().chain(tests.iter().copied()), &variables)?;
+    }
+    Ok(())
 }
 
 fn tests(

@@ -34,6 +34,8 @@ mod reserved;
 mod routes;
 #[cfg(feature = "servers")]
 mod server;
+#[cfg(feature = "worker")]
+mod soak;
 #[cfg(feature = "postgres")]
 mod table;
 #[cfg(feature = "worker")]
