@@ -267,7 +267,7 @@ async fn soak(reopen: impl AsyncFn() -> Arc<dyn QueueAdmin>, tables: impl AsyncF
 /// Rows that a topic may leave: those that are open and not yet tidied, the steps since it was saved, what is remembered of repetitions.
 fn rows_max() -> Sizes {
     let limits = QueueLimits::default();
-    [("message", 100_000), ("step", limits.steps_max * 4), ("saved", 4), ("repeat", 2_000_000), ("schedule", 0)].into()
+    [("pack", 100_000), ("step", limits.steps_max * 4), ("saved", 4), ("repeat", 2_000_000), ("schedule", 0)].into()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -285,7 +285,7 @@ async fn sqlite_runs_on_and_on() {
             found.cast_unsigned()
         };
         let mut sizes: Sizes =
-            ["message", "step", "saved", "repeat", "schedule"].into_iter().map(|t| (t, count(t))).collect();
+            ["pack", "step", "saved", "repeat", "schedule"].into_iter().map(|t| (t, count(t))).collect();
         let bytes = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |file| file.len());
         sizes.insert("file, KiB", bytes(&path) / 1024);
         sizes.insert("log, KiB", bytes(&path.with_extension("db-wal")) / 1024);
@@ -315,7 +315,7 @@ async fn postgres_runs_on_and_on() {
     };
     let tables = async || {
         let mut sizes = Sizes::new();
-        for table in ["message", "step", "saved", "repeat", "schedule", "hosted", "refused"] {
+        for table in ["pack", "step", "saved", "repeat", "schedule", "hosted", "refused"] {
             sizes.insert(table, ask(format!("SELECT count(*) FROM {schema}.{table}")).await);
         }
         let bytes = format!(
