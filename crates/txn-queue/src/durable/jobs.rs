@@ -98,6 +98,15 @@ impl Job {
         topics
     }
 
+    /// The leases that are asked about.
+    #[cfg(feature = "postgres")]
+    fn examined(&self) -> Option<&[Lease]> {
+        match self {
+            Self::Examine(leases, _) => Some(leases),
+            _ => None,
+        }
+    }
+
     /// Whether somebody still waits for the answer.
     pub(crate) fn is_wanted(&self) -> bool {
         !match self {
@@ -162,14 +171,19 @@ pub(crate) async fn run<M: Medium>(
     #[cfg(feature = "postgres")]
     let mut examined: std::collections::VecDeque<Vec<Settled>> = jobs
         .iter()
-        .filter_map(|job| match job {
-            Job::Examine(leases, _) => Some(leases.iter().map(|lease| turn.examine(lease)).collect()),
-            _ => None,
-        })
+        .filter_map(Job::examined)
+        .map(|leases| leases.iter().map(|lease| turn.examine(lease)).collect())
         .collect();
     if takes_in {
         let ends_leases = jobs.iter().any(|job| matches!(job, Job::Receive(..)));
         turn.take_in(ends_leases).await?;
+    }
+    // And what another transaction settled and committed before, with the lease, is settled.
+    #[cfg(feature = "postgres")]
+    for (leases, found) in jobs.iter().filter_map(Job::examined).zip(&mut examined) {
+        for (lease, found) in leases.iter().zip(found).filter(|(_, found)| **found == Settled::Applied) {
+            *found = turn.examine(lease);
+        }
     }
     for job in jobs {
         results.push(match job {

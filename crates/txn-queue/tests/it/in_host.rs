@@ -259,3 +259,16 @@ async fn a_lease_that_has_ended_settles_nothing_in_a_transaction() {
     assert_eq!(subject.queue.settle_in(&mut again, ack(&second)).await.unwrap(), [Settled::Gone], "when it is done");
     again.rollback().await.unwrap();
 }
+
+/// The answer to the host's COMMIT is lost, and the host does the whole transaction again under the same lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_was_settled_in_a_committed_transaction_is_not_settled_in_another() {
+    let subject = Subject::new("host_again").await;
+    subject.queue.publish(vec![subject.message("1")]).await.unwrap();
+    let delivery = subject.receive(&subject.queue).await.pop().unwrap();
+    for expected in [Settled::Applied, Settled::Gone, Settled::Gone] {
+        let mut tx = subject.pool.begin().await.unwrap();
+        assert_eq!(subject.queue.settle_in(&mut tx, ack(&delivery)).await.unwrap(), [expected]);
+        tx.commit().await.unwrap();
+    }
+}
