@@ -10,6 +10,7 @@
     reason = "tests may stop at once"
 )]
 
+mod ahead;
 #[cfg(feature = "servers")]
 mod alternating;
 mod cloudevents;
