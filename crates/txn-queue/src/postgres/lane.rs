@@ -211,8 +211,8 @@ impl Lane {
         let mut turn = Turn::new(&mut medium, declared, replicas, &shared.limits, now, nonce);
         let (outcomes, is_declared) = jobs::run(&mut turn, jobs, locks, &shared.waiting).await?;
         if locks {
-            // What the look could see has been taken in by now.
-            for replica in turn.topics.values_mut() {
+            // What the look could see has been taken in by now; not where the turn came upon a topic on its way.
+            for replica in turn.topics.iter_mut().filter(|(topic, _)| topics.contains(*topic)).map(|(_, known)| known) {
                 replica.hosted.seen(looked.oldest, looked.next, ticket);
             }
         }
