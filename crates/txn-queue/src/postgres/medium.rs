@@ -55,8 +55,10 @@ pub(super) struct Looked {
 
 type Asked<'q> = Query<'q, sqlx::Postgres, PgArguments>;
 
-/// In the order of the locks.
-const SECURE: &str = "SELECT pg_try_advisory_xact_lock(lock) FROM unnest($1::bigint[]) WITH ORDINALITY AS given (lock, nth) ORDER BY nth";
+/// In the order of the locks. Each is given back at once: as many as a group may have in flight would not find room in the server's memory, and whoever takes one later asks about the lease, and waits for this
+/// transaction to hear that it has ended.
+const SECURE: &str = "SELECT CASE WHEN pg_try_advisory_lock(lock) THEN pg_advisory_unlock(lock) ELSE false END
+    FROM unnest($1::bigint[]) WITH ORDINALITY AS given (lock, nth) ORDER BY nth";
 
 pub(super) fn ask(sql: &str) -> Asked<'_> {
     sqlx::query(AssertSqlSafe(sql.to_owned()))

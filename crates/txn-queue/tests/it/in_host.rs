@@ -337,3 +337,23 @@ async fn a_dead_letter_that_a_host_settles_is_not_sent_back() {
         assert!(subject.receive(&subject.queue).await.is_empty());
     }
 }
+
+/// More leases end at once than a server has room for locks, where hosts settle, too. Case Q2.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_leases_as_a_group_may_have_end_at_once() {
+    let subject = Subject::new("host_many").await;
+    subject.queue.publish(vec![subject.message("settled")]).await.unwrap();
+    let delivery = subject.receive(&subject.queue).await.pop().unwrap();
+    let mut tx = subject.pool.begin().await.unwrap();
+    assert_eq!(subject.queue.settle_in(&mut tx, ack(&delivery)).await.unwrap(), [Settled::Applied]);
+    tx.commit().await.unwrap();
+    let batch = vec![subject.message("1"); 4_096];
+    let worker = WorkerId::new("w").unwrap();
+    let receive = Receive { group: subject.group.clone(), worker, max: batch.len(), lease: LEASE };
+    for _ in 0..10 {
+        subject.queue.publish(batch.clone()).await.unwrap();
+        assert_eq!(subject.queue.receive(receive.clone()).await.unwrap().deliveries.len(), batch.len());
+    }
+    subject.clock.advance(LEASE);
+    assert_eq!(subject.queue.receive(receive).await.unwrap().deliveries.len(), batch.len());
+}
