@@ -290,6 +290,13 @@ impl Lane {
         let mut medium = InSession::new(session, &shared, declared);
         let mut is_sound = true;
         for replica in replicas.values_mut().filter(|replica| replica.is_untidy()) {
+            if replica.tidied() == 0 {
+                // What was deleted before this process had the topic is not looked for again.
+                match medium.oldest(replica.id).await {
+                    Ok(oldest) => replica.begins_at(oldest),
+                    Err(_) => is_sound = false,
+                }
+            }
             let first = replica.tidied();
             let until = replica.tidy(TIDY_MAX);
             // What could not be deleted now is deleted by whoever opens the topic next.

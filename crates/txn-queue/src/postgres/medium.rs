@@ -131,6 +131,14 @@ impl<'c> InSession<'c> {
         looked.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the server did not tell its time"))
     }
 
+    /// Where the first message of a topic stands that is stored, or the first schedule key.
+    pub(super) async fn oldest(&mut self, topic: i64) -> Result<u64, Error> {
+        let sql = self.sql;
+        let found =
+            self.list("looking for messages", ask(&sql.oldest).bind(topic), |row| row.try_get::<Option<i64>, _>(0));
+        Ok(found.await?.into_iter().flatten().next().map_or(u64::MAX, i64::cast_unsigned))
+    }
+
     /// Deletes what nobody will ask for any more: messages in a range of places, and dedupe ids that have ended at `repeats` or later. Returns when the last of these ended.
     pub(super) async fn tidy(
         &mut self,

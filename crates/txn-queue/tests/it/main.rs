@@ -33,5 +33,7 @@ mod routes;
 mod server;
 #[cfg(feature = "postgres")]
 mod table;
+#[cfg(feature = "servers")]
+mod tidied;
 #[cfg(feature = "worker")]
 mod worker;
