@@ -18,7 +18,7 @@ use crate::{
     admin::{Control, Redrive, Redriven, Reschedule, Rescheduled, TopicStats},
     error::{Error, ErrorKind},
     name::Topic,
-    queue::{Address, Delivery, Lease, Position, Publish, Published, Receive, Received, Seen, Settle, Settled},
+    queue::{Action, Address, Delivery, Lease, Position, Publish, Published, Receive, Received, Seen, Settle, Settled},
     topology::Topology,
 };
 
@@ -121,6 +121,21 @@ impl Job {
             Self::Redrive(_, reply) => reply.is_canceled(),
             Self::Stats(_, reply) => reply.is_canceled(),
             Self::Topics(reply) => reply.is_canceled(),
+        }
+    }
+
+    /// How many bytes it brings, of messages and of reasons.
+    pub(crate) fn bytes(&self) -> usize {
+        let reason = |settle: &Settle| match &settle.action {
+            Action::Retry { reason, .. } | Action::Dead { reason } => reason.len(),
+            Action::Ack | Action::Release | Action::Extend { .. } => 0,
+        };
+        match self {
+            Self::Publish(batch, _) => {
+                batch.iter().map(|publish| publish.message.data.len()).fold(0, usize::saturating_add)
+            }
+            Self::Settle(batch, _) => batch.iter().map(reason).fold(0, usize::saturating_add),
+            _ => 0,
         }
     }
 

@@ -64,6 +64,9 @@ pub(super) fn ask(sql: &str) -> Asked<'_> {
     sqlx::query(AssertSqlSafe(sql.to_owned()))
 }
 
+/// Bytes of packs in a statement, after which no further one is added.
+const PART: usize = 16 << 20;
+
 fn read_step(row: &PgRow, at: usize) -> sqlx::Result<Step> {
     Ok(Step {
         number: row.try_get::<i64, _>(at)?.cast_unsigned(),
@@ -71,6 +74,23 @@ fn read_step(row: &PgRow, at: usize) -> sqlx::Result<Step> {
         at: Timestamp::from_nanos(row.try_get(at.saturating_add(2))?),
         body: row.try_get(at.saturating_add(3))?,
     })
+}
+
+/// Packs that are written with one statement, each part of about [`PART`] bytes: the server takes less than a gigabyte at once.
+fn parts(mut packs: &[Pack]) -> Vec<&[Pack]> {
+    let mut parts = Vec::new();
+    while !packs.is_empty() {
+        let mut bytes = 0usize;
+        let count = packs.iter().take_while(|pack| {
+            let fits = bytes < PART;
+            bytes = bytes.saturating_add(pack.briefs.len()).saturating_add(pack.bodies.len());
+            fits
+        });
+        let (part, rest) = packs.split_at(count.count());
+        parts.push(part);
+        packs = rest;
+    }
+    parts
 }
 
 /// A name that was checked when it was written.
@@ -273,7 +293,7 @@ impl Medium for InSession<'_> {
         let number = step.number.cast_signed();
         self.end.push_str(&Sql::step(topic, &step));
         self.end.push_str("; ");
-        if !packs.is_empty() {
+        for packs in parts(&packs) {
             let firsts: Vec<i64> = packs.iter().map(|pack| pack.first.cast_signed()).collect();
             let briefs: Vec<&[u8]> = packs.iter().map(|pack| pack.briefs.as_slice()).collect();
             let bodies: Vec<&[u8]> = packs.iter().map(|pack| pack.bodies.as_slice()).collect();
@@ -299,5 +319,22 @@ impl Medium for InSession<'_> {
             self.run("deleting steps", ask(&sql.step_tidy).bind(topic).bind(number).bind(before)).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_are_written_in_parts_in_their_order() {
+        assert!(parts(&[]).is_empty());
+        let sizes = [PART + 1, 1, PART - 1, 1, 2];
+        let pack = |(first, size): (u64, &usize)| Pack { first, briefs: Vec::new(), bodies: vec![0; *size] };
+        let packs: Vec<Pack> = (0..).zip(&sizes).map(pack).collect();
+        let parts = parts(&packs);
+        let firsts: Vec<Vec<u64>> = parts.iter().map(|part| part.iter().map(|pack| pack.first).collect()).collect();
+        assert_eq!(firsts, [vec![0], vec![1, 2], vec![3, 4]]);
     }
 }

@@ -34,6 +34,9 @@ use crate::{
 /// Calls that are decided together, at most.
 const JOBS_MAX: usize = 256;
 
+/// Bytes of messages, after which no further call is taken with them.
+const BYTES_MAX: usize = 64 << 20;
+
 /// Rows that are deleted after a turn, at most. More than a turn adds on the average.
 const TIDY_MAX: i64 = 4_096;
 
@@ -66,9 +69,12 @@ impl Writer {
         let _end = End(Arc::clone(&self.waiting));
         while let Ok(first) = calls.recv() {
             let mut jobs = vec![first];
+            let mut bytes = jobs.iter().map(Job::bytes).fold(0, usize::saturating_add);
             while jobs.len() < JOBS_MAX
+                && bytes < BYTES_MAX
                 && let Ok(job) = calls.try_recv()
             {
+                bytes = bytes.saturating_add(job.bytes());
                 jobs.push(job);
             }
             // What was dropped before it began is not begun.
