@@ -198,6 +198,13 @@ impl Lane {
         for topic in topics {
             let known = replicas.remove(topic);
             let replica = medium::read(&mut medium, known, declared.id(topic)?, topic).await?;
+            if replica.number > 0 && replica.topic.spec.topic != *topic {
+                // A database was restored, and its topology came to the same version another way.
+                return match shared.read_topology(&mut medium).await? {
+                    true => Err(Ended::Again(BTreeSet::new())),
+                    false => Err(Error::new(ErrorKind::Corrupt, format!("the journal of {topic} is another's")).into()),
+                };
+            }
             is_behind |= replica.hosted.is_behind(medium.ticket);
             shared.waiting.tell(&replica);
             replicas.insert(topic.clone(), replica);
