@@ -47,10 +47,11 @@ impl<M: Medium> Turn<'_, M> {
         for (group, ending) in ending {
             let tokens: Vec<u64> = ending.iter().map(|(_, token)| *token).collect();
             let secured = self.medium.secure(&tokens).await?;
-            let is_held = |token: &u64| secured.iter().any(|(known, is_ours)| known == token && !is_ours);
+            let held: BTreeSet<u64> =
+                secured.into_iter().filter(|(_, is_ours)| !is_ours).map(|(token, _)| token).collect();
             let kept: Vec<Settle> = ending
                 .iter()
-                .filter(|(_, token)| is_held(token))
+                .filter(|(_, token)| held.contains(token))
                 .map(|(position, token)| Settle {
                     lease: Lease { group: group.clone(), position: Position(*position), token: *token },
                     action: Action::Extend { lease: GRACE },
