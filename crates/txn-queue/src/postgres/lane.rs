@@ -185,7 +185,8 @@ impl Lane {
         let (id, from) = match first {
             None => (0, 0),
             Some((topic, id)) => {
-                let from = replicas.get(topic).map_or(1, |replica| replica.number);
+                // A topic that is yet to be read is read from its saved state on: before that stand steps that were deleted, and perhaps are walked over still.
+                let from = replicas.get(topic).map_or(i64::MAX.cast_unsigned(), |replica| replica.number);
                 (id?, from)
             }
         };
