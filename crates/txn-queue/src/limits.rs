@@ -18,7 +18,7 @@ pub struct QueueLimits {
     pub receive_max: usize,
     /// Bytes of data in a message, at most.
     pub data_max: usize,
-    /// Bytes of everything else that a message says, at most.
+    /// Bytes of everything else that a message says, at most, and of the reason of a settlement.
     pub attributes_max: usize,
     /// Extension attributes of a message, at most.
     pub extensions_max: usize,
@@ -73,8 +73,14 @@ impl QueueLimits {
     pub(crate) fn check_settle(&self, batch: &[Settle]) -> Result<(), Error> {
         self.check_batch(batch.len())?;
         for settle in batch {
-            if let Action::Extend { lease } = settle.action {
-                self.check_lease(lease)?;
+            match &settle.action {
+                Action::Extend { lease } => self.check_lease(*lease)?,
+                Action::Retry { reason, .. } | Action::Dead { reason } if reason.len() > self.attributes_max => {
+                    let context =
+                        format!("a reason of {} bytes; at most {} are allowed", reason.len(), self.attributes_max);
+                    return Err(Error::new(ErrorKind::Invalid, context));
+                }
+                Action::Retry { .. } | Action::Dead { .. } | Action::Ack | Action::Release => {}
             }
         }
         Ok(())

@@ -3,7 +3,9 @@
 //! A host that settles a delivery holds a lock of the lease's token until its transaction ends. Whoever would end the lease asks for that lock first: where it is held, the lease goes on for a while;
 //! where it is not, what the host has done is seen, since it was committed before the lock was free.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
+
+use txn_change::Timestamp;
 
 use super::{
     medium::{FromHost, Medium},
@@ -28,14 +30,7 @@ impl<M: Medium> Turn<'_, M> {
             if ends_leases {
                 self.keep_settled(&topic).await?;
             }
-            while let Some(replica) = self.topics.get(&topic) {
-                let (id, from) = (replica.id, replica.hosted.low);
-                let page = self.medium.hosted(id, from).await?;
-                if page.is_empty() {
-                    break;
-                }
-                self.place(&topic, id, page).await?;
-            }
+            self.take_all_in(&topic).await?;
         }
         Ok(())
     }
@@ -52,10 +47,11 @@ impl<M: Medium> Turn<'_, M> {
         for (group, ending) in ending {
             let tokens: Vec<u64> = ending.iter().map(|(_, token)| *token).collect();
             let secured = self.medium.secure(&tokens).await?;
-            let is_held = |token: &u64| secured.iter().any(|(known, is_ours)| known == token && !is_ours);
+            let held: BTreeSet<u64> =
+                secured.into_iter().filter(|(_, is_ours)| !is_ours).map(|(token, _)| token).collect();
             let kept: Vec<Settle> = ending
                 .iter()
-                .filter(|(_, token)| is_held(token))
+                .filter(|(_, token)| held.contains(token))
                 .map(|(position, token)| Settle {
                     lease: Lease { group: group.clone(), position: Position(*position), token: *token },
                     action: Action::Extend { lease: GRACE },
@@ -79,15 +75,31 @@ impl<M: Medium> Turn<'_, M> {
             return Err(Stop::Refused(Error::new(ErrorKind::Unavailable, context)));
         }
         // What was committed before the locks were free.
-        loop {
-            let Some(replica) = self.topics.get(topic) else { return Ok(()) };
+        self.take_all_in(topic).await
+    }
+
+    /// Where hosts are settling deliveries of a topic that the turn came upon; what they have committed is taken in.
+    pub(super) async fn being_settled(&mut self, topic: &Topic) -> Result<BTreeSet<u64>, Stop> {
+        let Some(replica) = self.topics.get(topic) else { return Ok(BTreeSet::new()) };
+        let live: Vec<(u64, u64)> =
+            replica.topic.groups.values().flat_map(|group| group.ending(Timestamp::MAX)).collect();
+        let tokens: Vec<u64> = live.iter().map(|(_, token)| *token).collect();
+        let secured = if tokens.is_empty() { Vec::new() } else { self.medium.secure(&tokens).await? };
+        let held: BTreeSet<u64> = secured.into_iter().filter(|(_, is_ours)| !is_ours).map(|(token, _)| token).collect();
+        self.take_all_in(topic).await?;
+        Ok(live.into_iter().filter(|(_, token)| held.contains(token)).map(|(position, _)| position).collect())
+    }
+
+    async fn take_all_in(&mut self, topic: &Topic) -> Result<(), Stop> {
+        while let Some(replica) = self.topics.get(topic) {
             let (id, from) = (replica.id, replica.hosted.low);
             let page = self.medium.hosted(id, from).await?;
             if page.is_empty() {
-                return Ok(());
+                break;
             }
             self.place(topic, id, page).await?;
         }
+        Ok(())
     }
 
     async fn place(&mut self, topic: &Topic, id: i64, page: Vec<FromHost>) -> Result<(), Stop> {

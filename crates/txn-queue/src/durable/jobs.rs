@@ -18,7 +18,7 @@ use crate::{
     admin::{Control, Redrive, Redriven, Reschedule, Rescheduled, TopicStats},
     error::{Error, ErrorKind},
     name::Topic,
-    queue::{Address, Delivery, Lease, Position, Publish, Published, Receive, Received, Seen, Settle, Settled},
+    queue::{Action, Address, Delivery, Lease, Position, Publish, Published, Receive, Received, Seen, Settle, Settled},
     topology::Topology,
 };
 
@@ -98,6 +98,15 @@ impl Job {
         topics
     }
 
+    /// The leases that are asked about.
+    #[cfg(feature = "postgres")]
+    fn examined(&self) -> Option<&[Lease]> {
+        match self {
+            Self::Examine(leases, _) => Some(leases),
+            _ => None,
+        }
+    }
+
     /// Whether somebody still waits for the answer.
     pub(crate) fn is_wanted(&self) -> bool {
         !match self {
@@ -112,6 +121,21 @@ impl Job {
             Self::Redrive(_, reply) => reply.is_canceled(),
             Self::Stats(_, reply) => reply.is_canceled(),
             Self::Topics(reply) => reply.is_canceled(),
+        }
+    }
+
+    /// How many bytes it brings, of messages and of reasons.
+    pub(crate) fn bytes(&self) -> usize {
+        let reason = |settle: &Settle| match &settle.action {
+            Action::Retry { reason, .. } | Action::Dead { reason } => reason.len(),
+            Action::Ack | Action::Release | Action::Extend { .. } => 0,
+        };
+        match self {
+            Self::Publish(batch, _) => {
+                batch.iter().map(|publish| publish.message.data.len()).fold(0, usize::saturating_add)
+            }
+            Self::Settle(batch, _) => batch.iter().map(reason).fold(0, usize::saturating_add),
+            _ => 0,
         }
     }
 
@@ -162,14 +186,19 @@ pub(crate) async fn run<M: Medium>(
     #[cfg(feature = "postgres")]
     let mut examined: std::collections::VecDeque<Vec<Settled>> = jobs
         .iter()
-        .filter_map(|job| match job {
-            Job::Examine(leases, _) => Some(leases.iter().map(|lease| turn.examine(lease)).collect()),
-            _ => None,
-        })
+        .filter_map(Job::examined)
+        .map(|leases| leases.iter().map(|lease| turn.examine(lease)).collect())
         .collect();
     if takes_in {
         let ends_leases = jobs.iter().any(|job| matches!(job, Job::Receive(..)));
         turn.take_in(ends_leases).await?;
+    }
+    // And what another transaction settled and committed before, with the lease, is settled.
+    #[cfg(feature = "postgres")]
+    for (leases, found) in jobs.iter().filter_map(Job::examined).zip(&mut examined) {
+        for (lease, found) in leases.iter().zip(found).filter(|(_, found)| **found == Settled::Applied) {
+            *found = turn.examine(lease);
+        }
     }
     for job in jobs {
         results.push(match job {

@@ -58,8 +58,10 @@ impl<M: Medium> Turn<'_, M> {
         let room = known.topic.spec.messages_max.saturating_sub(known.topic.log.len());
         let max = redrive.max.min(usize::try_from(room).unwrap_or(usize::MAX));
         self.enter(&letters).await?;
+        let settling = self.being_settled(&letters).await?;
         let dead = self.topics.get(&letters).ok_or_else(|| Stop::Needs(letters.clone()))?;
-        let kept = dead.topic.log.iter().filter(|(_, stored)| !stored.is_removed);
+        let kept = dead.topic.log.iter();
+        let kept = kept.filter(|(position, stored)| !stored.is_removed && !settling.contains(position));
         let positions: Vec<u64> = kept.map(|(position, _)| position).collect();
         let mut redriven = Redriven { moved: 0, has_more: false };
         'letters: for page in positions.chunks(PAGE) {

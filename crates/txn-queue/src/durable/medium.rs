@@ -67,7 +67,7 @@ pub(crate) trait Medium: Send {
         keys: &[ScheduleKey],
     ) -> impl Future<Output = Result<Vec<(ScheduleKey, u64)>, Error>> + Send;
 
-    /// Sees to it that no host's transaction settles these leases from here to the end of this one; false for those that one does.
+    /// Whether no host's transaction is settling these leases: one that begins to hears how they stand after this transaction, whose topics are locked. False for those that one is settling.
     fn secure(&mut self, _tokens: &[u64]) -> impl Future<Output = Result<Vec<(u64, bool)>, Error>> + Send {
         async { Ok(Vec::new()) }
     }

@@ -67,6 +67,10 @@ impl Hosted {
     /// transactions, so it goes with those of the next look.
     #[cfg(feature = "postgres")]
     pub(crate) fn seen(&mut self, oldest: u64, next: u64, last: i64) {
+        if last < self.last {
+            // The database was restored, and tickets are drawn again.
+            *self = Self::default();
+        }
         if let Some((before, ticket)) = self.awaited
             && oldest >= before
         {
@@ -144,6 +148,12 @@ impl Replica {
     #[cfg(feature = "postgres")]
     pub(crate) const fn tidied(&self) -> u64 {
         self.tidied
+    }
+
+    /// Nothing of it is stored before this position.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn begins_at(&mut self, oldest: u64) {
+        self.tidied = self.tidied.max(oldest.min(self.saved_first));
     }
 
     /// So many of them are deleted now, at most: those before the position that it returns.

@@ -121,6 +121,10 @@ impl<'t, M: Medium> Turn<'t, M> {
         }
         let known = self.medium.known(topic);
         let replica = super::medium::read(self.medium, known, id, topic).await?;
+        if replica.at > self.now && !self.drafts.is_empty() {
+            // What has been decided is read again at the time of the whole step, and must come to the same then: it is decided anew, at the later time.
+            return Err(Stop::Needs(topic.clone()));
+        }
         self.now = self.now.max(replica.at);
         self.topics.insert(topic.clone(), replica);
         Ok(())

@@ -61,6 +61,9 @@ impl Slot {
     }
 }
 
+/// Instants at which nobody waits any more, beside twice as many as there are messages, at most.
+const MOVED_MAX: usize = 1_024;
+
 /// A message that is to go to the dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dying {
@@ -212,6 +215,15 @@ impl GroupState {
         } else {
             slot.until = due;
             self.waiting.push(Reverse((due, position)));
+            self.forget_moved();
+        }
+    }
+
+    /// Forgets instants at which nobody waits any more, when they are most of all: a message may be moved without end.
+    fn forget_moved(&mut self) {
+        let waiting = self.slots.iter().zip(self.first..).filter(|(slot, _)| slot.state == State::Waiting);
+        if self.waiting.len() > self.slots.len().saturating_mul(2).saturating_add(MOVED_MAX) {
+            self.waiting = waiting.map(|(slot, position)| Reverse((slot.until, position))).collect();
         }
     }
 
@@ -290,5 +302,42 @@ impl GroupState {
 
     pub(crate) fn group(&self) -> &Group {
         &self.spec.group
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of tests")]
+mod tests {
+    use super::*;
+    use crate::{
+        message::Priority,
+        name::{GroupName, Topic},
+    };
+
+    #[test]
+    fn a_message_that_is_moved_without_end_takes_no_more_memory() {
+        let group = Group::new(Topic::new("t").expect("a name"), GroupName::new("g").expect("a name"));
+        let (now, due, expires) = (Timestamp::from_nanos(0), Timestamp::from_nanos(1), Timestamp::MAX);
+        let (key, only, carried, priority) = (None, None, None, Priority::default());
+        let mut log = Log::default();
+        log.push(Stored {
+            key,
+            priority,
+            accepted_at: now,
+            due,
+            expires,
+            only,
+            is_removed: false,
+            is_moved: false,
+            carried,
+        });
+        let mut state = GroupState::new(GroupSpec::new(group), &log);
+        state.advance(&log, now);
+        for nanos in 2..100_000 {
+            log.get_mut(0).expect("it is there").due = Timestamp::from_nanos(nanos);
+            state.rescheduled(0, &log, now);
+        }
+        assert!(state.waiting.len() < 2 * MOVED_MAX, "{}", state.waiting.len());
+        assert_eq!(state.next_at(now), Some(Timestamp::from_nanos(99_999)));
     }
 }

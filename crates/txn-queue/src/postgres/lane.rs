@@ -189,7 +189,8 @@ impl Lane {
         let (id, from) = match first {
             None => (0, 0),
             Some((topic, id)) => {
-                let from = replicas.get(topic).map_or(1, |replica| replica.number);
+                // A topic that is yet to be read is read from its saved state on: before that stand steps that were deleted, and perhaps are walked over still.
+                let from = replicas.get(topic).map_or(i64::MAX.cast_unsigned(), |replica| replica.number);
                 (id?, from)
             }
         };
@@ -202,6 +203,13 @@ impl Lane {
         for topic in topics {
             let known = replicas.remove(topic);
             let replica = medium::read(&mut medium, known, declared.id(topic)?, topic).await?;
+            if replica.number > 0 && replica.topic.spec.topic != *topic {
+                // A database was restored, and its topology came to the same version another way.
+                return match shared.read_topology(&mut medium).await? {
+                    true => Err(Ended::Again(BTreeSet::new())),
+                    false => Err(Error::new(ErrorKind::Corrupt, format!("the journal of {topic} is another's")).into()),
+                };
+            }
             is_behind |= replica.hosted.is_behind(medium.ticket);
             shared.waiting.tell(&replica);
             replicas.insert(topic.clone(), replica);
@@ -215,8 +223,8 @@ impl Lane {
         let mut turn = Turn::new(&mut medium, declared, replicas, &shared.limits, now, nonce);
         let (outcomes, is_declared) = jobs::run(&mut turn, jobs, locks, &shared.waiting).await?;
         if locks {
-            // What the look could see has been taken in by now.
-            for replica in turn.topics.values_mut() {
+            // What the look could see has been taken in by now; not where the turn came upon a topic on its way.
+            for replica in turn.topics.iter_mut().filter(|(topic, _)| topics.contains(*topic)).map(|(_, known)| known) {
                 replica.hosted.seen(looked.oldest, looked.next, ticket);
             }
         }
@@ -294,6 +302,13 @@ impl Lane {
         let mut medium = InSession::new(session, &shared, declared);
         let mut is_sound = true;
         for replica in replicas.values_mut().filter(|replica| replica.is_untidy()) {
+            if replica.tidied() == 0 {
+                // What was deleted before this process had the topic is not looked for again.
+                match medium.oldest(replica.id).await {
+                    Ok(oldest) => replica.begins_at(oldest),
+                    Err(_) => is_sound = false,
+                }
+            }
             let first = replica.tidied();
             let until = replica.tidy(TIDY_MAX);
             // What could not be deleted now is deleted by whoever opens the topic next.

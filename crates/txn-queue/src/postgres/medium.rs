@@ -55,12 +55,17 @@ pub(super) struct Looked {
 
 type Asked<'q> = Query<'q, sqlx::Postgres, PgArguments>;
 
-/// In the order of the locks.
-const SECURE: &str = "SELECT pg_try_advisory_xact_lock(lock) FROM unnest($1::bigint[]) WITH ORDINALITY AS given (lock, nth) ORDER BY nth";
+/// In the order of the locks. Each is given back at once: as many as a group may have in flight would not find room in the server's memory, and whoever takes one later asks about the lease, and waits for this
+/// transaction to hear that it has ended.
+const SECURE: &str = "SELECT CASE WHEN pg_try_advisory_lock(lock) THEN pg_advisory_unlock(lock) ELSE false END
+    FROM unnest($1::bigint[]) WITH ORDINALITY AS given (lock, nth) ORDER BY nth";
 
 pub(super) fn ask(sql: &str) -> Asked<'_> {
     sqlx::query(AssertSqlSafe(sql.to_owned()))
 }
+
+/// Bytes of packs in a statement, after which no further one is added.
+const PART: usize = 16 << 20;
 
 fn read_step(row: &PgRow, at: usize) -> sqlx::Result<Step> {
     Ok(Step {
@@ -69,6 +74,23 @@ fn read_step(row: &PgRow, at: usize) -> sqlx::Result<Step> {
         at: Timestamp::from_nanos(row.try_get(at.saturating_add(2))?),
         body: row.try_get(at.saturating_add(3))?,
     })
+}
+
+/// Packs that are written with one statement, each part of about [`PART`] bytes: the server takes less than a gigabyte at once.
+fn parts(mut packs: &[Pack]) -> Vec<&[Pack]> {
+    let mut parts = Vec::new();
+    while !packs.is_empty() {
+        let mut bytes = 0usize;
+        let count = packs.iter().take_while(|pack| {
+            let fits = bytes < PART;
+            bytes = bytes.saturating_add(pack.briefs.len()).saturating_add(pack.bodies.len());
+            fits
+        });
+        let (part, rest) = packs.split_at(count.count());
+        parts.push(part);
+        packs = rest;
+    }
+    parts
 }
 
 /// A name that was checked when it was written.
@@ -127,6 +149,14 @@ impl<'c> InSession<'c> {
         }
         self.looked = Some((topic, from, steps));
         looked.ok_or_else(|| Error::new(ErrorKind::Corrupt, "the server did not tell its time"))
+    }
+
+    /// Where the first message of a topic stands that is stored, or the first schedule key.
+    pub(super) async fn oldest(&mut self, topic: i64) -> Result<u64, Error> {
+        let sql = self.sql;
+        let found =
+            self.list("looking for messages", ask(&sql.oldest).bind(topic), |row| row.try_get::<Option<i64>, _>(0));
+        Ok(found.await?.into_iter().flatten().next().map_or(u64::MAX, i64::cast_unsigned))
     }
 
     /// Deletes what nobody will ask for any more: messages in a range of places, and dedupe ids that have ended at `repeats` or later. Returns when the last of these ended.
@@ -263,7 +293,7 @@ impl Medium for InSession<'_> {
         let number = step.number.cast_signed();
         self.end.push_str(&Sql::step(topic, &step));
         self.end.push_str("; ");
-        if !packs.is_empty() {
+        for packs in parts(&packs) {
             let firsts: Vec<i64> = packs.iter().map(|pack| pack.first.cast_signed()).collect();
             let briefs: Vec<&[u8]> = packs.iter().map(|pack| pack.briefs.as_slice()).collect();
             let bodies: Vec<&[u8]> = packs.iter().map(|pack| pack.bodies.as_slice()).collect();
@@ -289,5 +319,22 @@ impl Medium for InSession<'_> {
             self.run("deleting steps", ask(&sql.step_tidy).bind(topic).bind(number).bind(before)).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, reason = "small numbers of tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_are_written_in_parts_in_their_order() {
+        assert!(parts(&[]).is_empty());
+        let sizes = [PART + 1, 1, PART - 1, 1, 2];
+        let pack = |(first, size): (u64, &usize)| Pack { first, briefs: Vec::new(), bodies: vec![0; *size] };
+        let packs: Vec<Pack> = (0..).zip(&sizes).map(pack).collect();
+        let parts = parts(&packs);
+        let firsts: Vec<Vec<u64>> = parts.iter().map(|part| part.iter().map(|pack| pack.first).collect()).collect();
+        assert_eq!(firsts, [vec![0], vec![1, 2], vec![3, 4]]);
     }
 }

@@ -154,7 +154,8 @@ impl Shared {
         self.reserved_work.notify_one();
     }
 
-    async fn read_topology(&self, medium: &mut InSession<'_>) -> Result<(), Error> {
+    /// True when it is another than was known.
+    async fn read_topology(&self, medium: &mut InSession<'_>) -> Result<bool, Error> {
         let asked = ask(&self.sql.topology).fetch_optional(&mut *medium.connection);
         let json = within(self.answer_max, asked).await.map_err(failed("reading the topology"))?;
         let declared = match json {
@@ -163,10 +164,11 @@ impl Shared {
         };
         let mut state = self.state();
         // Older than what is known, too: a database may have been restored.
-        if state.declared.version != declared.version {
+        let is_another = *state.declared != declared;
+        if is_another {
             state.declared = Arc::new(declared);
         }
-        Ok(())
+        Ok(is_another)
     }
 }
 

@@ -14,6 +14,9 @@ use crate::{
 /// Calls that are decided together, at most.
 const JOBS_MAX: usize = 256;
 
+/// Bytes of messages, after which no further call is taken with them.
+const BYTES_MAX: usize = 64 << 20;
+
 /// What the lanes of a process share. A topic is in one lane's hands at a time.
 #[derive(Default)]
 pub(super) struct State {
@@ -113,14 +116,16 @@ impl State {
         let first = self.waiting.remove(chosen?)?;
         let is_declaring = first.is_declaration();
         let topics = first.topics;
+        let mut bytes = first.job.bytes();
         let mut jobs = vec![first.job];
         let mut at = 0;
-        while !is_declaring && jobs.len() < JOBS_MAX {
+        while !is_declaring && jobs.len() < JOBS_MAX && bytes < BYTES_MAX {
             let Some(waiter) = self.waiting.get(at) else { break };
             if waiter.is_declaration() {
                 break;
             }
             if is_meant(waiter) && waiter.topics.is_subset(&topics) {
+                bytes = bytes.saturating_add(waiter.job.bytes());
                 jobs.extend(self.waiting.remove(at).map(|waiter| waiter.job));
             } else {
                 at = at.saturating_add(1);

@@ -38,6 +38,7 @@ pub(super) struct Sql {
     pub(super) saved_write: String,
     pub(super) briefs: String,
     pub(super) packs: String,
+    pub(super) oldest: String,
     pub(super) packs_tidy: String,
     pub(super) repeats: String,
     pub(super) repeats_write: String,
@@ -178,6 +179,8 @@ impl Sql {
                     (SELECT max(first) FROM {s}.pack WHERE topic = $1 AND first <= $2), $2)
                 ORDER BY first LIMIT $4"),
             packs: sql("SELECT first, briefs, bodies FROM {s}.pack WHERE topic = $1 AND first = ANY($2)"),
+            oldest: sql("SELECT least((SELECT min(first) FROM {s}.pack WHERE topic = $1),
+                (SELECT min(position) FROM {s}.schedule WHERE topic = $1))"),
             packs_tidy: sql("DELETE FROM {s}.pack WHERE topic = $1 AND first < $2 AND first >= $3"),
             repeats: sql("SELECT id, digest FROM {s}.repeat WHERE topic = $1 AND id = ANY($2) AND until > $3"),
             repeats_write: sql("INSERT INTO {s}.repeat (topic, until, id, digest)

@@ -1,7 +1,7 @@
 //! The thread that owns the file: it takes what has gathered, decides it, commits it at once, and answers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     path::PathBuf,
     pin::pin,
@@ -33,6 +33,9 @@ use crate::{
 
 /// Calls that are decided together, at most.
 const JOBS_MAX: usize = 256;
+
+/// Bytes of messages, after which no further call is taken with them.
+const BYTES_MAX: usize = 64 << 20;
 
 /// Rows that are deleted after a turn, at most. More than a turn adds on the average.
 const TIDY_MAX: i64 = 4_096;
@@ -66,9 +69,12 @@ impl Writer {
         let _end = End(Arc::clone(&self.waiting));
         while let Ok(first) = calls.recv() {
             let mut jobs = vec![first];
+            let mut bytes = jobs.iter().map(Job::bytes).fold(0, usize::saturating_add);
             while jobs.len() < JOBS_MAX
+                && bytes < BYTES_MAX
                 && let Ok(job) = calls.try_recv()
             {
+                bytes = bytes.saturating_add(job.bytes());
                 jobs.push(job);
             }
             // What was dropped before it began is not begun.
@@ -87,13 +93,24 @@ impl Writer {
             }
         }
         let declared = Arc::clone(&self.declared);
-        match self.decide(&jobs) {
+        let mut also = BTreeSet::new();
+        let mut decided = self.decide(&jobs, &also);
+        while let Err(Failed { needs: Some(topic), .. }) = &mut decided {
+            // Begun anew, with it in hand: what was changed in memory was never written.
+            self.topics.clear();
+            self.declared = Arc::clone(&declared);
+            if !also.insert(topic.clone()) {
+                break;
+            }
+            decided = self.decide(&jobs, &also);
+        }
+        match decided {
             Ok(outcomes) => {
                 self.topics.values().for_each(|replica| self.waiting.tell(replica));
                 jobs::answer(jobs, outcomes);
                 self.tidy();
             }
-            Err(Failed { error, is_lost }) => {
+            Err(Failed { error, is_lost, .. }) => {
                 self.is_broken = true;
                 self.topics.clear();
                 self.declared = declared;
@@ -103,12 +120,12 @@ impl Writer {
         }
     }
 
-    fn decide(&mut self, jobs: &[Job]) -> Result<jobs::Outcomes, Failed> {
+    fn decide(&mut self, jobs: &[Job], also: &BTreeSet<Topic>) -> Result<jobs::Outcomes, Failed> {
         let is_light = jobs.iter().all(|job| matches!(job, Job::Receive(..) | Job::Look(..) | Job::Stats(..)));
         synchronous(&self.connection, !is_light)?;
         let mut medium = InFile::begin(&mut self.connection, !is_light)?;
         let wanted = jobs.iter().flat_map(|job| job.topics(&self.declared));
-        for topic in wanted.collect::<std::collections::BTreeSet<_>>() {
+        for topic in wanted.chain(also.iter().cloned()).collect::<BTreeSet<_>>() {
             load(&mut medium, &self.declared, &mut self.topics, &self.waiting, &topic)?;
         }
         let (now, nonce) = (self.clock.now(), self.chance.next());
@@ -117,7 +134,8 @@ impl Writer {
             Ok(done) => done,
             Err(Stop::Failed(error) | Stop::Refused(error)) => return Err(error.into()),
             Err(Stop::Needs(topic)) => {
-                return Err(Error::new(ErrorKind::Corrupt, format!("the topic {topic} is not there")).into());
+                let error = Error::new(ErrorKind::Corrupt, format!("the topic {topic} is not there"));
+                return Err(Failed { error, is_lost: false, needs: Some(topic) });
             }
         };
         let (is_idle, is_passing) = (turn.is_idle(), turn.is_passing());
@@ -128,11 +146,11 @@ impl Writer {
         if is_declared {
             medium.write_topology(self.declared.version, &self.declared.to_json())?;
         }
-        medium.commit().map_err(|error| Failed { error, is_lost: true })?;
+        medium.commit().map_err(|error| Failed { error, is_lost: true, needs: None })?;
         if is_light && !is_passing {
             // What was thought to be of no weight was not: it is flushed before it is told.
             synchronous(&self.connection, true)?;
-            open::commit_nothing(&mut self.connection).map_err(|error| Failed { error, is_lost: true })?;
+            open::commit_nothing(&mut self.connection).map_err(|error| Failed { error, is_lost: true, needs: None })?;
         }
         Ok(outcomes)
     }
@@ -201,11 +219,13 @@ struct Failed {
     error: Error,
     /// Nobody knows whether it was committed.
     is_lost: bool,
+    /// Another topic is to be in hand from the beginning.
+    needs: Option<Topic>,
 }
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { error, is_lost: false }
+        Self { error, is_lost: false, needs: None }
     }
 }
 

@@ -306,3 +306,101 @@ async fn a_lease_that_has_ended_settles_nothing_in_a_transaction() {
     assert_eq!(subject.queue.settle_in(&mut again, ack(&second)).await.unwrap(), [Settled::Gone], "when it is done");
     again.rollback().await.unwrap();
 }
+
+/// The answer to the host's COMMIT is lost, and the host does the whole transaction again under the same lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_was_settled_in_a_committed_transaction_is_not_settled_in_another() {
+    let subject = Subject::new("host_again").await;
+    subject.queue.publish(vec![subject.message("1")]).await.unwrap();
+    let delivery = subject.receive(&subject.queue).await.pop().unwrap();
+    for expected in [Settled::Applied, Settled::Gone, Settled::Gone] {
+        let mut tx = subject.pool.begin().await.unwrap();
+        assert_eq!(subject.queue.settle_in(&mut tx, ack(&delivery)).await.unwrap(), [expected]);
+        tx.commit().await.unwrap();
+    }
+}
+
+/// A group of people who read the dead letters.
+async fn people(subject: &Subject) -> Group {
+    let letters = GroupSpec::new(subject.group.clone()).dead_letter_topic();
+    let people = Group::new(letters, GroupName::new("people").unwrap());
+    subject.queue.declare(Topology::default().group(GroupSpec::new(people.clone()))).await.unwrap();
+    people
+}
+
+async fn die(subject: &Subject, id: &str) {
+    subject.queue.publish(vec![subject.message(id)]).await.unwrap();
+    let delivery = subject.receive(&subject.queue).await.pop().unwrap();
+    let dead = Settle { lease: delivery.lease, action: Action::Dead { reason: "no".into() } };
+    assert_eq!(subject.queue.settle(vec![dead]).await.unwrap(), [Settled::Applied]);
+}
+
+async fn letters(subject: &Subject, people: &Group) -> Vec<Delivery> {
+    let worker = WorkerId::new("p").unwrap();
+    let receive = Receive { group: people.clone(), worker, max: 1_000, lease: LEASE };
+    subject.queue.receive(receive).await.unwrap().deliveries
+}
+
+/// Turns that only add dead letters to a topic do not look at what hosts brought for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_host_brought_for_dead_letters_is_not_passed_over() {
+    let subject = Subject::new("host_letters").await;
+    let people = people(&subject).await;
+    let mut tx = subject.pool.begin().await.unwrap();
+    let publish = Publish { to: Address::Topic(people.topic().clone()), ..subject.message("of-a-host") };
+    assert_eq!(subject.queue.publish_in(&mut tx, vec![publish]).await.unwrap(), [ACCEPTED]);
+    tx.commit().await.unwrap();
+    for round in 0..30 {
+        die(&subject, &format!("m{round}")).await;
+    }
+    let found: Vec<String> =
+        letters(&subject, &people).await.iter().map(|delivery| delivery.message.id.to_string()).collect();
+    assert_eq!(found.len(), 31);
+    assert!(found.contains(&"of-a-host".to_owned()), "{found:?}");
+}
+
+/// A letter whose settlement is committed, or is about to be, is not sent back to where it died.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_a_host_settles_is_not_sent_back() {
+    let subject = Subject::new("host_redrive").await;
+    let people = people(&subject).await;
+    let redrive =
+        txn_queue::Redrive { group: subject.group.clone(), max: 10, rate: None, which: txn_queue::Which::default() };
+    for is_open in [false, true] {
+        die(&subject, "1").await;
+        let letter = letters(&subject, &people).await.pop().unwrap();
+        let mut tx = subject.pool.begin().await.unwrap();
+        subject.effect(&mut tx, "1").await;
+        assert_eq!(subject.queue.settle_in(&mut tx, ack(&letter)).await.unwrap(), [Settled::Applied]);
+        let redriven = if is_open {
+            let redriven = subject.queue.redrive(redrive.clone()).await.unwrap();
+            tx.commit().await.unwrap();
+            redriven
+        } else {
+            tx.commit().await.unwrap();
+            subject.queue.redrive(redrive.clone()).await.unwrap()
+        };
+        assert_eq!(redriven.moved, 0, "its effect is committed");
+        assert!(subject.receive(&subject.queue).await.is_empty());
+    }
+}
+
+/// More leases end at once than a server has room for locks, where hosts settle, too. Case Q2.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_leases_as_a_group_may_have_end_at_once() {
+    let subject = Subject::new("host_many").await;
+    subject.queue.publish(vec![subject.message("settled")]).await.unwrap();
+    let delivery = subject.receive(&subject.queue).await.pop().unwrap();
+    let mut tx = subject.pool.begin().await.unwrap();
+    assert_eq!(subject.queue.settle_in(&mut tx, ack(&delivery)).await.unwrap(), [Settled::Applied]);
+    tx.commit().await.unwrap();
+    let batch = vec![subject.message("1"); 4_096];
+    let worker = WorkerId::new("w").unwrap();
+    let receive = Receive { group: subject.group.clone(), worker, max: batch.len(), lease: LEASE };
+    for _ in 0..10 {
+        subject.queue.publish(batch.clone()).await.unwrap();
+        assert_eq!(subject.queue.receive(receive.clone()).await.unwrap().deliveries.len(), batch.len());
+    }
+    subject.clock.advance(LEASE);
+    assert_eq!(subject.queue.receive(receive).await.unwrap().deliveries.len(), batch.len());
+}

@@ -10,6 +10,7 @@
     reason = "tests may stop at once"
 )]
 
+mod ahead;
 #[cfg(feature = "servers")]
 mod alternating;
 mod cloudevents;
@@ -38,5 +39,7 @@ mod server;
 mod soak;
 #[cfg(feature = "postgres")]
 mod table;
+#[cfg(feature = "servers")]
+mod tidied;
 #[cfg(feature = "worker")]
 mod worker;
