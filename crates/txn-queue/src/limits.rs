@@ -105,6 +105,9 @@ impl QueueLimits {
         if found > self.attributes_max {
             return too_large("bytes of attributes", found, self.attributes_max);
         }
+        if message.extensions.is_empty() {
+            return Ok(());
+        }
         match message.extensions.keys().find(|name| is_taken(name)) {
             Some(name) => Err(Refusal::Reserved { name: name.clone() }),
             None => Ok(()),
@@ -120,6 +123,9 @@ fn length_of_attributes(message: &Message) -> usize {
         .saturating_add(length(&message.trace_state))
         .saturating_add(length(&message.correlation_id))
         .saturating_add(length(&message.causation_id));
+    if message.extensions.is_empty() {
+        return found;
+    }
     let extensions = message.extensions.iter().map(|(name, value)| match value {
         Attribute::Text(text) => name.len().saturating_add(text.len()),
         Attribute::Integer(_) | Attribute::Boolean(_) => name.len().saturating_add(11),

@@ -10,7 +10,7 @@ mod settle;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, VecDeque},
+    collections::{BTreeMap, BinaryHeap, VecDeque},
     sync::Arc,
     task::Waker,
 };
@@ -40,8 +40,8 @@ enum State {
     Done,
 }
 
-/// What is known of a message beside what it says itself. There is one for each message that is not settled: it is small, and has nothing to drop but for a message that failed.
-#[derive(Debug)]
+/// What is known of a message beside what it says itself. There is one for each message that is not settled: it is small, and nothing is done to drop it.
+#[derive(Debug, Clone, Copy)]
 struct Slot {
     state: State,
     /// Its permit among those of its key is kept while it waits.
@@ -53,26 +53,11 @@ struct Slot {
     /// The end of its lease, or of its waiting.
     until: Timestamp,
     batch: usize,
-    reasons: Option<Box<Reasons>>,
 }
-
-/// What its workers said, the latest last.
-#[derive(Debug, Clone, Default)]
-struct Reasons(Vec<Arc<str>>);
 
 impl Slot {
     const fn new(state: State, until: Timestamp) -> Self {
-        Self { state, is_parked: false, deliveries: 0, lane: None, token: 0, until, batch: 0, reasons: None }
-    }
-
-    fn reasons(&self) -> Vec<Arc<str>> {
-        self.reasons.as_ref().map(|reasons| reasons.0.clone()).unwrap_or_default()
-    }
-
-    /// It has never been delivered.
-    #[cfg(any(feature = "sqlite", feature = "postgres"))]
-    const fn is_fresh(&self) -> bool {
-        self.deliveries == 0 && self.reasons.is_none()
+        Self { state, is_parked: false, deliveries: 0, lane: None, token: 0, until, batch: 0 }
     }
 }
 
@@ -89,6 +74,8 @@ pub(crate) struct GroupState {
     /// The first message that is not settled, and where the slots begin.
     first: u64,
     slots: VecDeque<Slot>,
+    /// What workers said of messages that failed, the latest last.
+    reasons: BTreeMap<u64, Vec<Arc<str>>>,
     ready: Ready,
     lanes: Lanes,
     waiting: BinaryHeap<Reverse<(Timestamp, u64)>>,
@@ -106,6 +93,7 @@ impl GroupState {
         let mut group = Self {
             first: 0,
             slots: VecDeque::new(),
+            reasons: BTreeMap::new(),
             ready: Ready::default(),
             lanes: Lanes::default(),
             waiting: BinaryHeap::new(),
@@ -130,6 +118,7 @@ impl GroupState {
         };
         self.first = first.clamp(log.first(), log.end());
         self.slots.clear();
+        self.reasons.clear();
         self.ready.clear();
         self.lanes.clear();
         self.waiting.clear();
@@ -169,7 +158,9 @@ impl GroupState {
         }
         // What is new and what was waited for, in the order in which they became due.
         for (position, stored) in log.starting_with(self.end()) {
-            self.wake(stored.accepted_at.min(now), log);
+            if !self.waiting.is_empty() {
+                self.wake(stored.accepted_at.min(now), log);
+            }
             self.admit(position, stored, log, now);
         }
         self.wake(now, log);
@@ -195,16 +186,17 @@ impl GroupState {
         }
     }
 
+    /// Takes in what is new.
     fn admit(&mut self, position: u64, stored: &Stored, log: &Log, now: Timestamp) {
         if !stored.is_for(self.spec.group.name()) {
             self.slots.push_back(Slot::new(State::Done, stored.due));
-            return;
-        }
-        self.slots.push_back(Slot::new(State::Waiting, stored.due));
-        if stored.due <= stored.accepted_at {
-            self.make_ready(position, log, stored.accepted_at.min(now));
-        } else {
+        } else if stored.due > stored.accepted_at {
+            self.slots.push_back(Slot::new(State::Waiting, stored.due));
             self.waiting.push(Reverse((stored.due, position)));
+        } else {
+            let since = stored.accepted_at.min(now);
+            self.slots.push_back(Slot::new(State::Ready, since));
+            self.stand_in_line(position, stored, log, since);
         }
     }
 
@@ -230,6 +222,18 @@ impl GroupState {
     fn slot_mut(&mut self, position: u64) -> Option<&mut Slot> {
         let index = usize::try_from(position.checked_sub(self.first)?).ok()?;
         self.slots.get_mut(index)
+    }
+
+    fn reasons(&self, position: u64) -> Vec<Arc<str>> {
+        self.reasons.get(&position).cloned().unwrap_or_default()
+    }
+
+    /// What was said of a message is for nobody any more.
+    #[inline]
+    fn forget_reasons(&mut self, position: u64) {
+        if !self.reasons.is_empty() {
+            self.reasons.remove(&position);
+        }
     }
 
     fn set(&mut self, position: u64, state: State, until: Timestamp) {

@@ -37,10 +37,10 @@ impl Held {
     pub(crate) fn push(&mut self, position: u64, token: u64) {
         self.count = self.count.saturating_add(1);
         if let Some(run) = self.runs.last_mut()
-            && run.position.checked_add(run.count) == Some(position)
-            && run.token.checked_add(run.count) == Some(token)
+            && run.position.wrapping_add(run.count) == position
+            && run.token.wrapping_add(run.count) == token
         {
-            run.count = run.count.saturating_add(1);
+            run.count = run.count.wrapping_add(1);
         } else {
             self.runs.push(Run { position, token, count: 1 });
         }
@@ -49,7 +49,7 @@ impl Held {
     fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.runs
             .iter()
-            .flat_map(|run| (0..run.count).map(|at| (run.position.saturating_add(at), run.token.saturating_add(at))))
+            .flat_map(|run| (0..run.count).map(|at| (run.position.wrapping_add(at), run.token.wrapping_add(at))))
     }
 }
 
@@ -104,10 +104,15 @@ impl Leases {
 
     /// One lease of a batch has ended.
     pub(crate) fn end(&mut self, at: usize) {
+        self.end_many(at, 1);
+    }
+
+    /// So many leases of a batch have ended.
+    pub(crate) fn end_many(&mut self, at: usize, count: usize) {
         let Some(place) = self.batches.get_mut(at) else { return };
         let Some(batch) = place else { return };
-        self.live = self.live.saturating_sub(1);
-        batch.live = batch.live.saturating_sub(1);
+        self.live = self.live.saturating_sub(count);
+        batch.live = batch.live.saturating_sub(count);
         if batch.live == 0 {
             self.ends.remove(&(batch.until, at));
             *place = None;

@@ -33,9 +33,22 @@ pub(crate) struct Stored {
 #[derive(Debug, Clone)]
 pub(crate) struct Carried {
     pub(crate) message: Arc<Message>,
-    pub(crate) death: Option<Arc<Death>>,
+    /// What there is to say of one that has been dead.
+    pub(crate) letter: Option<Box<Letter>>,
+}
+
+/// What a message of the dead letters, or from there, carries with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Letter {
+    pub(crate) death: Arc<Death>,
     /// How often it was sent back from the dead letters.
     pub(crate) redriven: u32,
+}
+
+impl Carried {
+    pub(crate) fn death(&self) -> Option<&Arc<Death>> {
+        self.letter.as_deref().map(|letter| &letter.death)
+    }
 }
 
 impl Stored {
@@ -96,18 +109,18 @@ impl Log {
         position
     }
 
-    /// Takes so many from the front.
-    pub(crate) fn take_first(&mut self, count: usize) -> impl Iterator<Item = (u64, Stored)> {
-        let count = count.min(self.messages.len());
-        let first = self.first;
-        self.first = first.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-        (first..).zip(self.messages.drain(..count))
+    pub(crate) fn extend(&mut self, stored: impl Iterator<Item = Stored>) {
+        self.messages.extend(stored);
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Stored> {
-        let gone = self.messages.pop_front()?;
-        self.first = self.first.saturating_add(1);
-        Some(gone)
+    /// Drops so many from the front, each of which `gone` sees before.
+    pub(crate) fn drop_first(&mut self, count: usize, mut gone: impl FnMut(u64, &mut Stored)) {
+        let count = count.min(self.messages.len());
+        for (position, stored) in (self.first..).zip(self.messages.range_mut(..count)) {
+            gone(position, stored);
+        }
+        self.messages.drain(..count);
+        self.first = self.first.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     /// The first that was accepted then or later.

@@ -54,22 +54,34 @@ impl Topic {
         }
     }
 
+    /// How many messages find room without another's going.
+    pub(crate) fn room(&self) -> usize {
+        usize::try_from(self.spec.messages_max.saturating_sub(self.log.len())).unwrap_or(usize::MAX)
+    }
+
     /// Adds a message at the end; the oldest may have to go for it, and are given to `gone`.
-    pub(crate) fn push(&mut self, stored: Stored, now: Timestamp, mut gone: impl FnMut(u64, Stored)) -> u64 {
-        while self.spec.overflow == Overflow::DropOldest && self.log.len() >= self.spec.messages_max {
-            for group in self.groups.values_mut() {
-                group.drop_first(&self.log, now);
-            }
-            let first = self.log.first();
-            let Some(oldest) = self.log.pop() else { break };
-            self.dropped = self.dropped.saturating_add(1);
-            gone(first, oldest);
+    pub(crate) fn push(&mut self, stored: Stored, now: Timestamp, gone: impl FnMut(u64, &mut Stored)) -> u64 {
+        if self.spec.overflow == Overflow::DropOldest {
+            self.make_room(now, gone);
         }
         self.log.push(stored)
     }
 
+    fn make_room(&mut self, now: Timestamp, mut gone: impl FnMut(u64, &mut Stored)) {
+        while self.log.len() >= self.spec.messages_max {
+            for group in self.groups.values_mut() {
+                group.drop_first(&self.log, now);
+            }
+            if self.log.len() == 0 {
+                break;
+            }
+            self.log.drop_first(1, &mut gone);
+            self.dropped = self.dropped.saturating_add(1);
+        }
+    }
+
     /// Lets go of what all groups have settled and nobody may want again, and gives it to `gone`.
-    pub(crate) fn release(&mut self, now: Timestamp, wakers: &mut Vec<Waker>, mut gone: impl FnMut(u64, Stored)) {
+    pub(crate) fn release(&mut self, now: Timestamp, wakers: &mut Vec<Waker>, gone: impl FnMut(u64, &mut Stored)) {
         let before = self.log.first();
         // A topic that nobody reads keeps what it has, but for what was taken out.
         let taken_out =
@@ -78,8 +90,8 @@ impl Topic {
         let Some(until) = self.kept_until(now).filter(|_| before < first) else { return };
         let goes = |(position, stored): &(u64, &Stored)| *position < first && stored.accepted_at <= until;
         let count = self.log.iter().take_while(goes).count();
-        self.log.take_first(count).for_each(|(position, stored)| gone(position, stored));
-        if self.log.first() > before {
+        self.log.drop_first(count, gone);
+        if count > 0 {
             wakers.append(&mut self.room);
         }
     }

@@ -1,6 +1,7 @@
 //! The queue in memory: the reference for every other backend. It needs no runtime, forgets everything when it is dropped, and does each call within one poll.
 
 mod later;
+mod publish;
 mod state;
 mod topic;
 
@@ -20,19 +21,17 @@ use crate::{
     capabilities::Capabilities,
     clock::{Clock, SystemClock},
     engine::{
-        between,
+        append, between,
         group::{Leased, Wanted},
-        log::Stored,
         topic::{Topic, find},
     },
     error::Error,
     limits::QueueLimits,
-    queue::{
-        Delivery, Group, Lease, Position, Publish, Published, Queue, Receive, Received, Seen, Settle, Settled, Wait,
-    },
+    queue::{Delivery, Lease, Position, Publish, Published, Queue, Receive, Received, Seen, Settle, Settled, Wait},
     topology::Topology,
 };
 use later::Later;
+use publish::Batch;
 use state::State;
 
 /// A queue in memory.
@@ -105,13 +104,11 @@ impl Queue for Memory {
 
     async fn publish(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
         self.limits.check_batch(batch.len())?;
-        let checked = batch.iter().enumerate();
-        let refused = checked.filter_map(|(at, publish)| Some((at, self.limits.check(&publish.message).err()?)));
-        let refused = refused.collect();
+        let batch = Batch::checked(batch, &self.limits);
         let mut later = Later::default();
         let results = {
             let (mut state, now) = self.state();
-            state.publish(batch, refused, &self.limits, now, &mut later)
+            state.publish(batch, &self.limits, now, &mut later)
         };
         later.do_now();
         Ok(results)
@@ -131,7 +128,16 @@ impl Queue for Memory {
             let wanted = Wanted { worker: &receive.worker, max: receive.max, until };
             let mut deliveries = Vec::with_capacity(group.ready_count().min(receive.max));
             group.receive_each(wanted, log, now, &mut tokens, |leased, stored| {
-                deliveries.extend(delivery(&receive.group, leased, until, stored));
+                let Some(carried) = &stored.carried else { return };
+                let Leased { position, token, deliveries: count } = leased;
+                append(&mut deliveries, || Delivery {
+                    lease: Lease { group: receive.group.clone(), position: Position(position), token },
+                    message: Arc::clone(&carried.message),
+                    deliveries: count,
+                    accepted_at: stored.accepted_at,
+                    leased_until: until,
+                    death: carried.death().cloned(),
+                });
             });
             let seen = Seen(group.changes());
             let next_in = group.next_at(now).map(|next| between(now, next));
@@ -148,6 +154,7 @@ impl Queue for Memory {
         let mut later = Later::default();
         let results = {
             let (mut state, now) = self.state();
+            later.drop.reserve(batch.len());
             state.settle(&batch, now, &mut later)
         };
         later.do_now();
@@ -233,16 +240,4 @@ impl QueueAdmin for Memory {
         let (state, _) = self.state();
         Ok(Stats { topics: state.topics.iter().map(|(name, known)| (name.clone(), known.topic.stats())).collect() })
     }
-}
-
-fn delivery(group: &Group, leased: Leased, until: Timestamp, stored: &Stored) -> Option<Delivery> {
-    let carried = stored.carried.as_ref()?;
-    Some(Delivery {
-        lease: Lease { group: group.clone(), position: Position(leased.position), token: leased.token },
-        message: Arc::clone(&carried.message),
-        deliveries: leased.deliveries,
-        accepted_at: stored.accepted_at,
-        leased_until: until,
-        death: carried.death.clone(),
-    })
 }

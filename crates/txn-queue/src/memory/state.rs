@@ -1,14 +1,11 @@
 //! Everything that a queue in memory holds, and what is done to it under its lock.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use txn_change::Timestamp;
 
-use super::{
-    later::Later,
-    topic::{Admission, TopicState, published},
-};
+use super::{later::Later, topic::TopicState};
 use crate::{
     admin::{Control, Redrive, Redriven},
     engine::{
@@ -19,9 +16,8 @@ use crate::{
     },
     error::{Error, ErrorKind},
     limits::QueueLimits,
-    message::Message,
-    name::{ExchangeName, RoutingKey, Topic},
-    queue::{Action, Address, Group, Lease, Publish, Published, Refusal, Settle, Settled},
+    name::Topic,
+    queue::{Action, Group, Lease, Settle, Settled},
     routes::Routes,
     topology::Topology,
 };
@@ -38,84 +34,6 @@ pub(super) struct State {
 impl State {
     pub(super) fn topic(&mut self, topic: &Topic) -> Result<&mut TopicState, Error> {
         self.topics.get_mut(topic).ok_or_else(|| Error::new(ErrorKind::Invalid, format!("there is no topic {topic}")))
-    }
-
-    /// Takes a batch in; `refused` are those that no topic would take, by their places.
-    pub(super) fn publish(
-        &mut self,
-        batch: Vec<Publish>,
-        refused: Vec<(usize, Refusal)>,
-        limits: &QueueLimits,
-        now: Timestamp,
-        later: &mut Later,
-    ) -> Vec<Published> {
-        let mut results = Vec::with_capacity(batch.len());
-        let mut refused = refused.into_iter().peekable();
-        let mut batch = batch.into_iter().peekable();
-        while let Some(Publish { to, message }) = batch.next() {
-            let mut refusal = |at: usize| refused.next_if(|(place, _)| *place == at).map(|(_, refusal)| refusal);
-            if let Some(refusal) = refusal(results.len()) {
-                results.push(Published::Refused(refusal));
-                continue;
-            }
-            let topic = match to {
-                Address::Topic(topic) => topic,
-                Address::Exchange { name, routing_key } => {
-                    let accepted = self.route(name, routing_key.as_ref(), message, limits, now, later);
-                    results.push(accepted.unwrap_or_else(Published::Refused));
-                    continue;
-                }
-            };
-            let Some(state) = self.topics.get_mut(&topic) else {
-                results.push(Published::Refused(Refusal::NoSuchTopic { topic }));
-                continue;
-            };
-            // A batch is of one topic, nearly always: it is found once, and whoever waits there is woken once.
-            let end = state.topic.log.end();
-            results.push(state.accept(message, now, later));
-            while let Some(next) = batch.next_if(|next| is_of(&topic, &next.to)) {
-                results.push(match refusal(results.len()) {
-                    Some(refusal) => Published::Refused(refusal),
-                    None => state.accept(next.message, now, later),
-                });
-            }
-            if state.topic.log.end() > end {
-                state.topic.changed(&mut later.wake);
-            }
-        }
-        results
-    }
-
-    fn route(
-        &mut self,
-        exchange: ExchangeName,
-        routing_key: Option<&RoutingKey>,
-        message: Arc<Message>,
-        limits: &QueueLimits,
-        now: Timestamp,
-        later: &mut Later,
-    ) -> Result<Published, Refusal> {
-        let (message, due, expires) = admit::timed(message, now)?;
-        // Those that have it already are passed over; one that refuses, refuses for all.
-        let mut takers = Vec::new();
-        for topic in admit::targets(&self.routes, exchange, routing_key, &message, limits)? {
-            match self.topics.get_mut(&topic).map(|state| state.examine(&message, now)) {
-                None => return Err(Refusal::NoSuchTopic { topic }),
-                Some(Admission::Refuses(refusal)) => return Err(refusal),
-                Some(Admission::Has) => {}
-                Some(Admission::Takes) => takers.push(topic),
-            }
-        }
-        if takers.is_empty() {
-            return Ok(Published::Duplicate);
-        }
-        for topic in &takers {
-            if let Some(state) = self.topics.get_mut(topic) {
-                state.take(published(Arc::clone(&message), now, due, expires), now, later);
-                state.topic.changed(&mut later.wake);
-            }
-        }
-        Ok(Published::Accepted { copies: takers.len() })
     }
 
     /// Does what time has brought to a group, so that what follows sees it as it is.
@@ -139,9 +57,7 @@ impl State {
                 None => results.extend(same.iter().map(|_| Settled::Gone)),
                 Some((state, log)) => {
                     let mut dying = Vec::new();
-                    let settled =
-                        same.iter().map(|settle| state.settle(&settle.lease, &settle.action, log, now, &mut dying));
-                    results.extend(settled);
+                    state.settle_all(same, log, now, &mut dying, &mut results);
                     state.forget_done();
                     if same.iter().any(|settle| !matches!(settle.action, Action::Extend { .. })) {
                         state.changed(&mut later.wake);
@@ -247,8 +163,4 @@ impl State {
         }
         Ok(redriven)
     }
-}
-
-fn is_of(topic: &Topic, address: &Address) -> bool {
-    matches!(address, Address::Topic(other) if other == topic)
 }

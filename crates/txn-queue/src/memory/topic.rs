@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    vec,
 };
 
 use foldhash::fast::RandomState;
@@ -14,12 +15,12 @@ use crate::{
     engine::{
         admit,
         group::Dying,
-        log::{Carried, Stored},
+        log::{Carried, Letter, Stored},
         topic::Topic,
     },
     message::{Message, When},
     name::{DedupeId, GroupName, ScheduleKey},
-    queue::{Position, Published, Refusal},
+    queue::{Position, Publish, Published, Refusal},
     topology::{Death, TopicSpec},
 };
 
@@ -34,12 +35,12 @@ pub(super) struct TopicState {
     scheduled: HashMap<ScheduleKey, u64, RandomState>,
 }
 
-/// Whether a topic would take a message.
+/// What a topic would do with a message that it does not refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
     Takes,
     /// It has it.
     Has,
-    Refuses(Refusal),
 }
 
 impl TopicState {
@@ -52,47 +53,62 @@ impl TopicState {
         }
     }
 
+    /// Takes what it can of messages at the front of a batch that need no second look: they have no name to be known by, are due at once and do not expire, and there is room. At most `max`; says how many.
+    pub(super) fn take_plain(&mut self, batch: &mut vec::IntoIter<Publish>, max: usize, now: Timestamp) -> usize {
+        let front = batch.as_slice().iter().take(max.min(self.topic.room()));
+        let count = front.take_while(|publish| is_plain(&publish.message)).count();
+        let front = batch.by_ref().take(count);
+        self.topic.log.extend(front.map(|Publish { message, .. }| published(message, now, now, Timestamp::MAX)));
+        count
+    }
+
     /// Takes a message, if it is to be taken. Whoever waits is to be [told](Topic::changed).
-    pub(super) fn accept(&mut self, message: Arc<Message>, now: Timestamp, later: &mut Later) -> Published {
-        let (message, due, expires) = match admit::timed(message, now) {
-            Ok(timed) => timed,
-            Err(refusal) => return Published::Refused(refusal),
-        };
-        match self.examine(&message, now) {
-            Admission::Refuses(refusal) => Published::Refused(refusal),
-            Admission::Has => Published::Duplicate,
+    pub(super) fn accept(
+        &mut self,
+        message: Arc<Message>,
+        now: Timestamp,
+        later: &mut Later,
+    ) -> Result<Published, Refusal> {
+        let (message, due, expires) = admit::timed(message, now)?;
+        match self.examine(&message, now)? {
+            Admission::Has => Ok(Published::Duplicate),
             Admission::Takes => {
                 self.take(published(message, now, due, expires), now, later);
-                Published::Accepted { copies: 1 }
+                Ok(Published::Accepted { copies: 1 })
             }
         }
     }
 
-    /// Whether a message would be taken. Nothing is changed but what has lapsed.
-    pub(super) fn examine(&mut self, message: &Message, now: Timestamp) -> Admission {
+    /// Forgets what was published so long ago that it may be again.
+    pub(super) fn forget_lapsed(&mut self, now: Timestamp) {
         while self.window.front().is_some_and(|(until, _)| *until <= now) {
             if let Some((_, id)) = self.window.pop_front() {
                 self.seen.remove(&id);
             }
         }
+    }
+
+    /// Whether a message would be taken. Nothing is changed but what has lapsed.
+    pub(super) fn examine(&mut self, message: &Message, now: Timestamp) -> Result<Admission, Refusal> {
+        self.forget_lapsed(now);
         if let Some(id) = &message.dedupe_id
             && let Some(digest) = self.seen.get(id)
         {
             if *digest == message.digest() {
-                return Admission::Has;
+                return Ok(Admission::Has);
             }
-            return Admission::Refuses(Refusal::Conflict { dedupe_id: id.clone() });
+            return Err(Refusal::Conflict { dedupe_id: id.clone() });
         }
         if let Some(key) = &message.schedule_key
             && self.waiting_under(key, now).is_some()
         {
-            return Admission::Refuses(Refusal::Scheduled { schedule_key: key.clone() });
+            return Err(Refusal::Scheduled { schedule_key: key.clone() });
         }
         if !self.topic.has_room() {
             let TopicSpec { topic, messages_max: max, .. } = &self.topic.spec;
-            return Admission::Refuses(Refusal::Full { topic: topic.clone(), max: *max });
+            return Err(Refusal::Full { topic: topic.clone(), max: *max });
         }
-        Admission::Takes
+        Ok(Admission::Takes)
     }
 
     /// The message that waits under a schedule key.
@@ -154,7 +170,7 @@ impl TopicState {
         let stored = self.topic.log.get(dying.position)?;
         let carried = stored.carried.as_ref()?;
         let (deliveries, mut reasons) = group.history(dying.position);
-        if let Some(before) = &carried.death {
+        if let Some(before) = carried.death() {
             reasons.splice(0..0, before.reasons.iter().cloned());
         }
         let death = Death {
@@ -165,10 +181,10 @@ impl TopicState {
             deliveries,
             accepted_at: stored.accepted_at,
             died_at: now,
-            redriven: carried.redriven,
+            redriven: carried.letter.as_deref().map_or(0, |letter| letter.redriven),
         };
-        let carried = Carried { death: Some(Arc::new(death)), ..carried.clone() };
-        let carried = Some(carried);
+        let letter = Letter { redriven: death.redriven, death: Arc::new(death) };
+        let carried = Some(Carried { message: Arc::clone(&carried.message), letter: Some(Box::new(letter)) });
         Some(Stored { accepted_at: now, due: now, expires: Timestamp::MAX, only: None, carried, ..stored.clone() })
     }
 
@@ -193,7 +209,7 @@ impl TopicState {
     ) -> (Vec<Stored>, Redriven) {
         let chosen = self.topic.log.iter().filter(|(_, stored)| {
             let Some(carried) = stored.carried.as_ref().filter(|_| !stored.is_removed) else { return false };
-            let death = carried.death.as_deref().filter(|death| death.group == redrive.group);
+            let death = carried.death().filter(|death| death.group == redrive.group);
             death.is_some_and(|death| redrive.which.chooses(death, &carried.message))
         });
         let mut positions: Vec<u64> = chosen.map(|(position, _)| position).collect();
@@ -206,8 +222,8 @@ impl TopicState {
             self.topic.move_to(position, None, now, &mut later.wake);
             letter.expires = Timestamp::MAX;
             letter.only = Some(redrive.group.name().clone());
-            if let Some(carried) = &mut letter.carried {
-                carried.redriven = carried.redriven.saturating_add(1);
+            if let Some(letter) = letter.carried.as_mut().and_then(|carried| carried.letter.as_mut()) {
+                letter.redriven = letter.redriven.saturating_add(1);
             }
             letters.push(letter);
         }
@@ -217,6 +233,7 @@ impl TopicState {
 }
 
 /// A message as it is published.
+#[inline]
 pub(super) fn published(message: Arc<Message>, now: Timestamp, due: Timestamp, expires: Timestamp) -> Stored {
     Stored {
         key: message.key.clone(),
@@ -227,13 +244,22 @@ pub(super) fn published(message: Arc<Message>, now: Timestamp, due: Timestamp, e
         only: None,
         is_removed: false,
         is_moved: false,
-        carried: Some(Carried { message, death: None, redriven: 0 }),
+        carried: Some(Carried { message, letter: None }),
     }
 }
 
+fn is_plain(message: &Message) -> bool {
+    message.dedupe_id.is_none() && message.schedule_key.is_none() && message.due.is_none() && message.expires.is_none()
+}
+
 /// A message that is gone waits under no key.
-fn let_go(scheduled: &mut HashMap<ScheduleKey, u64, RandomState>, position: u64, stored: Stored, later: &mut Later) {
-    let Some(Carried { message, .. }) = stored.carried else { return };
+fn let_go(
+    scheduled: &mut HashMap<ScheduleKey, u64, RandomState>,
+    position: u64,
+    stored: &mut Stored,
+    later: &mut Later,
+) {
+    let Some(Carried { message, .. }) = stored.carried.take() else { return };
     if !scheduled.is_empty()
         && let Some(key) = &message.schedule_key
         && scheduled.get(key) == Some(&position)

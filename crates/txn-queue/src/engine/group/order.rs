@@ -3,7 +3,11 @@
 use txn_change::Timestamp;
 
 use super::{GroupState, State};
-use crate::{engine::log::Log, name::Key, topology::Order};
+use crate::{
+    engine::log::{Log, Stored},
+    name::Key,
+    topology::Order,
+};
 
 impl GroupState {
     /// How many of a key at a time; `None` where there is no order.
@@ -14,32 +18,53 @@ impl GroupState {
         }
     }
 
-    pub(super) fn key<'l>(&self, position: u64, log: &'l Log) -> Option<&'l Key> {
+    /// What a message is ordered by.
+    pub(super) fn key_of<'l>(&self, stored: &'l Stored) -> Option<&'l Key> {
         self.at_once()?;
-        log.get(position)?.key.as_ref()
+        stored.key.as_ref()
+    }
+
+    pub(super) fn key<'l>(&self, position: u64, log: &'l Log) -> Option<&'l Key> {
+        self.key_of(log.get(position)?)
     }
 
     pub(super) fn make_ready(&mut self, position: u64, log: &Log, since: Timestamp) {
-        if let Some(lane) = self.line_up(position, log, since) {
-            self.give_turn(lane, log, since);
-        } else if let Some(stored) = log.get(position) {
-            self.set(position, State::Ready, since);
-            self.ready.push_message(stored.priority, since, position);
+        let Some(stored) = log.get(position) else { return };
+        self.set(position, State::Ready, since);
+        self.stand_in_line(position, stored, log, since);
+    }
+
+    /// Puts a message that is ready where its turn will come.
+    pub(super) fn stand_in_line(&mut self, position: u64, stored: &Stored, log: &Log, since: Timestamp) {
+        match self.key_of(stored) {
+            None => self.ready.push_message(stored.priority, since, position),
+            Some(key) => {
+                let lane = self.line_up(position, stored, key);
+                self.give_turn(lane, log, since);
+            }
         }
     }
 
-    /// Puts a message in the line of its key, and tells which lane that is; `None` where it has none.
-    pub(super) fn line_up(&mut self, position: u64, log: &Log, since: Timestamp) -> Option<u32> {
-        self.at_once()?;
-        let stored = log.get(position)?;
-        let key = stored.key.as_ref()?;
+    /// Puts a message in the line of its key, and tells which lane that is.
+    pub(super) fn line_up(&mut self, position: u64, stored: &Stored, key: &Key) -> u32 {
         let known = self.slot(position).and_then(|slot| slot.lane);
         let number = known.unwrap_or_else(|| self.lanes.enter(key));
         if let Some(slot) = self.slot_mut(position) {
-            (slot.state, slot.until, slot.lane) = (State::Ready, since, Some(number));
+            slot.lane = Some(number);
         }
-        self.lanes.get_mut(number)?.line.insert((stored.became_due(), position));
-        Some(number)
+        if let Some(lane) = self.lanes.get_mut(number) {
+            lane.line.insert((stored.became_due(), position));
+        }
+        number
+    }
+
+    /// Makes a message with a key ready, and leaves the turn of its lane for later.
+    pub(super) fn fill_line(&mut self, position: u64, log: &Log, since: Timestamp) {
+        let Some(stored) = log.get(position) else { return };
+        if let Some(key) = self.key_of(stored) {
+            self.set(position, State::Ready, since);
+            self.line_up(position, stored, key);
+        }
     }
 
     /// Puts a lane in line that has something to deliver, or forgets one that has nothing at all.

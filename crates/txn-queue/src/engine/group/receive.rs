@@ -2,7 +2,7 @@
 
 use txn_change::Timestamp;
 
-use super::{GroupState, State};
+use super::{GroupState, Slot, State};
 use crate::{
     engine::{
         leases::Held,
@@ -71,14 +71,7 @@ impl GroupState {
             && let Some(turn) = self.ready.pop(self.spec.ageing, max.saturating_sub(lot.held.len()))
         {
             match turn {
-                Turn::Messages { first, end } => {
-                    for position in first..end {
-                        // It may have been cancelled, dropped or given since.
-                        if self.slot(position).is_some_and(|slot| slot.state == State::Ready) {
-                            self.lease(position, log, &mut lot, &mut give);
-                        }
-                    }
-                }
+                Turn::Messages { first, end } => self.lease_range(first, end, log, &mut lot, &mut give),
                 Turn::Lane(number) => {
                     if let Some(position) = self.pick(number, log, now) {
                         self.lease(position, log, &mut lot, &mut give);
@@ -96,22 +89,57 @@ impl GroupState {
         }
     }
 
-    /// Leases one, unless nobody wants it any more.
-    fn lease(&mut self, position: u64, log: &Log, lot: &mut Lot<'_>, give: &mut impl FnMut(Leased, &Stored)) {
-        let Some(stored) = log.get(position) else { return };
-        if stored.is_removed || stored.expires <= lot.now {
-            let is_expired = !stored.is_removed;
-            self.counts.expired = self.counts.expired.saturating_add(u64::from(is_expired));
-            self.done(position, log, lot.now);
-            return;
+    /// Leases messages without a key that follow each other, as many as are still ready.
+    fn lease_range(
+        &mut self,
+        first: u64,
+        end: u64,
+        log: &Log,
+        lot: &mut Lot<'_>,
+        give: &mut impl FnMut(Leased, &Stored),
+    ) {
+        let first = first.max(self.first);
+        let index = usize::try_from(first.saturating_sub(self.first)).unwrap_or(usize::MAX).min(self.slots.len());
+        let slots = self.slots.range_mut(index..);
+        for ((position, stored), slot) in log.starting_with(first).zip(slots).take_while(|((at, _), _)| *at < end) {
+            // It may have been cancelled, dropped or given since.
+            if slot.state == State::Ready && !lot.lease(position, stored, slot, give) {
+                slot.done(lot.now);
+                self.reasons.remove(&position);
+                self.counts.expired = self.counts.expired.saturating_add(u64::from(!stored.is_removed));
+            }
         }
-        let token = lot.tokens.wrapping_add(1);
-        *lot.tokens = token;
-        let Some(slot) = self.slot_mut(position) else { return };
+    }
+
+    /// Leases a message that has its permit.
+    fn lease(&mut self, position: u64, log: &Log, lot: &mut Lot<'_>, give: &mut impl FnMut(Leased, &Stored)) {
+        let (Some(stored), Some(slot)) = (log.get(position), self.slot_mut(position)) else { return };
+        if !lot.lease(position, stored, slot, give) {
+            self.done(position, log, lot.now);
+            self.counts.expired = self.counts.expired.saturating_add(u64::from(!stored.is_removed));
+        }
+    }
+}
+
+impl Lot<'_> {
+    /// Adds a message, unless nobody wants it any more.
+    fn lease(
+        &mut self,
+        position: u64,
+        stored: &Stored,
+        slot: &mut Slot,
+        give: &mut impl FnMut(Leased, &Stored),
+    ) -> bool {
+        if stored.is_removed || stored.expires <= self.now {
+            return false;
+        }
+        *self.tokens = self.tokens.wrapping_add(1);
+        let token = *self.tokens;
         slot.state = State::Leased;
-        (slot.until, slot.token, slot.batch) = (lot.wanted.until, token, lot.batch);
+        (slot.until, slot.token, slot.batch) = (self.wanted.until, token, self.batch);
         slot.deliveries = slot.deliveries.saturating_add(1);
-        lot.held.push(position, token);
+        self.held.push(position, token);
         give(Leased { position, token, deliveries: slot.deliveries }, stored);
+        true
     }
 }

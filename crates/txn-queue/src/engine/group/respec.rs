@@ -39,9 +39,11 @@ impl GroupState {
         }
         ready.sort_unstable();
         // Lines are filled before turns are given.
-        let lanes: Vec<_> = ready.iter().map(|(since, position)| self.line_up(*position, log, *since)).collect();
-        for ((since, position), lane) in ready.into_iter().zip(lanes) {
-            match (lane, log.get(position)) {
+        for (since, position) in &ready {
+            self.fill_line(*position, log, *since);
+        }
+        for (since, position) in ready {
+            match (self.slot(position).and_then(|slot| slot.lane), log.get(position)) {
                 (Some(lane), _) => self.give_turn(lane, log, since),
                 (None, Some(stored)) => self.ready.push_message(stored.priority, since, position),
                 (None, None) => {}

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use txn_change::Timestamp;
 
-use super::{GroupState, Leased, Reasons, Slot, State, Wanted};
+use super::{GroupState, Leased, Slot, State, Wanted};
 use crate::{
     admin::GroupStats,
     engine::{leases::Held, log::Log, ready::Turn},
@@ -67,9 +67,11 @@ impl GroupState {
         let mut numbers: BTreeMap<WorkerId, u32> = BTreeMap::new();
         let mut slots = Vec::new();
         for (slot, offset) in self.slots.iter().zip(0u64..) {
-            let Some(stored) = log.get(self.first.saturating_add(offset)) else { continue };
+            let position = self.first.saturating_add(offset);
+            let Some(stored) = log.get(position) else { continue };
+            let is_fresh = slot.deliveries == 0 && !self.reasons.contains_key(&position);
             let Slot { deliveries, token, is_parked, .. } = *slot;
-            let (until, reasons) = (slot.until.as_nanos(), slot.reasons());
+            let (until, reasons) = (slot.until.as_nanos(), self.reasons(position));
             let saved = match slot.state {
                 State::Done => SavedSlot::Done,
                 State::Leased => {
@@ -81,8 +83,8 @@ impl GroupState {
                     SavedSlot::Leased { deliveries, until, token, worker, reasons }
                 }
                 // What the message says is all there is.
-                State::Waiting if slot.is_fresh() && slot.until == stored.due && stored.due > at => continue,
-                State::Ready if slot.is_fresh() && slot.until == stored.became_due() && stored.due <= at => continue,
+                State::Waiting if is_fresh && slot.until == stored.due && stored.due > at => continue,
+                State::Ready if is_fresh && slot.until == stored.became_due() && stored.due <= at => continue,
                 State::Waiting | State::Ready => {
                     let is_waiting = slot.state == State::Waiting;
                     SavedSlot::Again { deliveries, until, is_waiting, is_parked, reasons }
@@ -172,8 +174,9 @@ impl GroupState {
                     let until = Timestamp::from_nanos(until);
                     group.push_slot(State::Waiting, until);
                     if let Some(slot) = group.slots.back_mut() {
-                        (slot.deliveries, slot.is_parked, slot.reasons) = (deliveries, is_parked, Reasons::of(reasons));
+                        (slot.deliveries, slot.is_parked) = (deliveries, is_parked);
                     }
+                    group.restore_reasons(position, reasons);
                     if is_waiting {
                         group.waiting.push(Reverse((until, position)));
                     } else {
@@ -186,8 +189,9 @@ impl GroupState {
                 SavedSlot::Leased { deliveries, until, token, worker, reasons } => {
                     group.push_slot(State::Leased, Timestamp::from_nanos(until));
                     if let Some(slot) = group.slots.back_mut() {
-                        (slot.deliveries, slot.token, slot.reasons) = (deliveries, token, Reasons::of(reasons));
+                        (slot.deliveries, slot.token) = (deliveries, token);
                     }
+                    group.restore_reasons(position, reasons);
                     group.take_permit(position, log);
                     leased.entry((until, worker)).or_default().push((position, token));
                 }
@@ -215,7 +219,7 @@ impl GroupState {
             ready.into_iter().partition(|(_, position)| self.key(*position, log).is_some());
         // Lines are filled before turns are given, so that each key has the turn that it had.
         for (since, position) in &keyed {
-            self.line_up(*position, log, *since);
+            self.fill_line(*position, log, *since);
         }
         let told = turns.iter().filter_map(|turn| match turn.head {
             Head::Message(position) => Some(position),
@@ -262,6 +266,12 @@ impl GroupState {
             self.ready.push_lane(priority, since, number);
         } else if let Head::Message(position) = head {
             self.ready.push_message(priority, since, position);
+        }
+    }
+
+    fn restore_reasons(&mut self, position: u64, reasons: Vec<Arc<str>>) {
+        if !reasons.is_empty() {
+            self.reasons.insert(position, reasons);
         }
     }
 
@@ -321,11 +331,5 @@ impl GroupState {
         if count > 0 {
             self.leases.add(wanted.until, wanted.worker.clone(), held);
         }
-    }
-}
-
-impl Reasons {
-    fn of(reasons: Vec<Arc<str>>) -> Option<Box<Self>> {
-        (!reasons.is_empty()).then(|| Box::new(Self(reasons)))
     }
 }

@@ -4,11 +4,11 @@ use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use txn_change::Timestamp;
 
-use super::{Dying, GroupState, Reasons, Slot, State};
+use super::{Dying, GroupState, Slot, State};
 use crate::{
     engine::{leases::Held, log::Log},
     name::WorkerId,
-    queue::{Action, Lease, Settled},
+    queue::{Action, Lease, Settle, Settled},
     topology::{BehindRetry, Cause, Order},
 };
 
@@ -29,6 +29,46 @@ impl GroupState {
         dying: &mut Vec<Dying>,
     ) -> Settled {
         self.settle_since(lease, action, log, now, now, dying)
+    }
+
+    /// Settles deliveries, each as [`Self::settle`] does. Acknowledgements of what was received together are counted together.
+    #[cfg(feature = "memory")]
+    pub(crate) fn settle_all(
+        &mut self,
+        batch: &[Settle],
+        log: &Log,
+        now: Timestamp,
+        dying: &mut Vec<Dying>,
+        results: &mut Vec<Settled>,
+    ) {
+        let (mut together, mut count) = (0, 0usize);
+        results.extend(batch.iter().map(|Settle { lease, action }| {
+            let position = lease.position.0;
+            let Some(slot) = self.slot_mut(position).filter(|_| matches!(action, Action::Ack)) else {
+                return self.settle(lease, action, log, now, dying);
+            };
+            let found = slot.admits(lease, now);
+            if found != Settled::Applied {
+                return found;
+            }
+            let (batch, lane) = (slot.batch, slot.done(now));
+            if batch != together {
+                self.acked(std::mem::replace(&mut together, batch), std::mem::take(&mut count));
+            }
+            count = count.saturating_add(1);
+            self.forget_reasons(position);
+            self.free_permit(lane, log, now);
+            Settled::Applied
+        }));
+        self.acked(together, count);
+    }
+
+    #[cfg(feature = "memory")]
+    fn acked(&mut self, batch: usize, count: usize) {
+        if count > 0 {
+            self.leases.end_many(batch, count);
+            self.counts.acked = self.counts.acked.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        }
     }
 
     /// The same for a delivery that was settled before now, when its lease had not ended; nobody has ended it since.
@@ -102,13 +142,15 @@ impl GroupState {
         }
         match action {
             Action::Ack => {
+                let lane = slot.done(now);
+                self.forget_reasons(position);
                 self.leases.end(batch);
                 self.counts.acked = self.counts.acked.saturating_add(1);
-                self.done(position, log, now);
+                self.free_permit(lane, log, now);
             }
             Action::Retry { after, reason } => {
-                slot.remember(reason);
                 let is_exhausted = slot.deliveries >= deliveries_max;
+                self.remember(position, reason);
                 self.leases.end(batch);
                 if is_exhausted {
                     self.dies(position, Cause::Exhausted, now, dying);
@@ -122,7 +164,7 @@ impl GroupState {
                 self.again(position, log, now);
             }
             Action::Dead { reason } => {
-                slot.remember(reason);
+                self.remember(position, reason);
                 self.leases.end(batch);
                 self.dies(position, Cause::Rejected, now, dying);
             }
@@ -213,14 +255,22 @@ impl GroupState {
 
     pub(crate) fn done(&mut self, position: u64, log: &Log, now: Timestamp) {
         let Some(slot) = self.slot_mut(position) else { return };
-        (slot.state, slot.until, slot.reasons) = (State::Done, now, None);
-        let lane = slot.lane.take();
+        let lane = slot.done(now);
+        self.forget_reasons(position);
         self.free_permit(lane, log, now);
+    }
+
+    fn remember(&mut self, position: u64, reason: &Arc<str>) {
+        let reasons = self.reasons.entry(position).or_default();
+        if reasons.len() >= REASONS_MAX {
+            reasons.remove(0);
+        }
+        reasons.push(Arc::clone(reason));
     }
 
     /// How often it was delivered, and what its workers said.
     pub(crate) fn history(&self, position: u64) -> (u32, Vec<Arc<str>>) {
-        self.slot(position).map_or((0, Vec::new()), |slot| (slot.deliveries, slot.reasons()))
+        self.slot(position).map_or((0, Vec::new()), |slot| (slot.deliveries, self.reasons(position)))
     }
 
     /// It stands among the dead letters.
@@ -244,6 +294,7 @@ impl GroupState {
         if self.slot(position).is_some() {
             self.withdraw(position, log, now);
             self.slots.pop_front();
+            self.forget_reasons(position);
         }
         self.first = position.saturating_add(1);
         self.forget_done();
@@ -289,11 +340,9 @@ impl Slot {
         }
     }
 
-    fn remember(&mut self, reason: &Arc<str>) {
-        let Reasons(reasons) = &mut **self.reasons.get_or_insert_default();
-        if reasons.len() >= REASONS_MAX {
-            reasons.remove(0);
-        }
-        reasons.push(Arc::clone(reason));
+    /// Nothing more is to become of it. Returns the lane whose permit it had.
+    pub(super) fn done(&mut self, now: Timestamp) -> Option<u32> {
+        (self.state, self.until) = (State::Done, now);
+        self.lane.take()
     }
 }
