@@ -109,6 +109,7 @@ impl Log {
         position
     }
 
+    #[cfg(feature = "memory")]
     pub(crate) fn extend(&mut self, stored: impl Iterator<Item = Stored>) {
         self.messages.extend(stored);
     }

@@ -11,7 +11,7 @@ pub(crate) mod log;
 mod ready;
 pub(crate) mod topic;
 
-use std::{iter::once_with, time::Duration};
+use std::time::Duration;
 
 use txn_change::Timestamp;
 
@@ -19,10 +19,4 @@ use txn_change::Timestamp;
 pub(crate) fn between(earlier: Timestamp, later: Timestamp) -> Duration {
     let nanos = later.as_nanos().saturating_sub(earlier.as_nanos()).max(0);
     Duration::from_nanos(nanos.unsigned_abs())
-}
-
-/// Appends what `make` makes, and makes it where it is to stay. A push makes it elsewhere, lest there be no room, and copies it: on the way of every message that is felt.
-#[inline]
-pub(crate) fn append<T>(to: &mut impl Extend<T>, make: impl FnOnce() -> T) {
-    to.extend(once_with(make));
 }

@@ -55,6 +55,7 @@ impl Topic {
     }
 
     /// How many messages find room without another's going.
+    #[cfg(feature = "memory")]
     pub(crate) fn room(&self) -> usize {
         usize::try_from(self.spec.messages_max.saturating_sub(self.log.len())).unwrap_or(usize::MAX)
     }

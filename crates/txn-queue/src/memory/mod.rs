@@ -8,6 +8,7 @@ mod topic;
 use std::{
     fmt,
     future::poll_fn,
+    iter::once_with,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
     time::Duration,
@@ -21,7 +22,7 @@ use crate::{
     capabilities::Capabilities,
     clock::{Clock, SystemClock},
     engine::{
-        append, between,
+        between,
         group::{Leased, Wanted},
         topic::{Topic, find},
     },
@@ -158,7 +159,8 @@ impl Memory {
             group.receive_each(wanted, log, now, &mut tokens, |leased, stored| {
                 let Some(carried) = &stored.carried else { return };
                 let Leased { position, token, deliveries: count, is_last } = leased;
-                append(&mut deliveries, || Delivery {
+                // Made where it stays. A push makes it elsewhere, lest there be no room, and copies it: that is felt.
+                deliveries.extend(once_with(|| Delivery {
                     lease: Lease { group: receive.group.clone(), position: Position(position), token },
                     message: Arc::clone(&carried.message),
                     deliveries: count,
@@ -166,7 +168,7 @@ impl Memory {
                     accepted_at: stored.accepted_at,
                     leased_until: until,
                     death: carried.death().cloned(),
-                });
+                }));
             });
             let seen = Seen(group.changes());
             let next_in = group.next_at(now).map(|next| between(now, next));

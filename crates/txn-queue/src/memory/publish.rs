@@ -84,7 +84,13 @@ impl State {
             let count = batch.count_of(&topic);
             match self.topics.get_mut(&topic) {
                 Some(state) => state.publish(&mut batch, count, now, later),
-                None => (0..count).for_each(|_| batch.next(|_| Err(Refusal::NoSuchTopic { topic: topic.clone() }))),
+                None => {
+                    let refuse = |publish: Publish| {
+                        admit::timed(publish.message, now)?;
+                        Err(Refusal::NoSuchTopic { topic: topic.clone() })
+                    };
+                    (0..count).for_each(|_| batch.next(refuse));
+                }
             }
         }
         batch.results

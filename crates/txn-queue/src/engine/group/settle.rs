@@ -8,7 +8,7 @@ use super::{Dying, GroupState, Slot, State};
 use crate::{
     engine::{leases::Held, log::Log},
     name::WorkerId,
-    queue::{Action, Lease, Settle, Settled},
+    queue::{Action, Lease, Settled},
     topology::{BehindRetry, Cause, Order},
 };
 
@@ -35,14 +35,14 @@ impl GroupState {
     #[cfg(feature = "memory")]
     pub(crate) fn settle_all(
         &mut self,
-        batch: &[Settle],
+        batch: &[crate::queue::Settle],
         log: &Log,
         now: Timestamp,
         dying: &mut Vec<Dying>,
         results: &mut Vec<Settled>,
     ) {
         let (mut together, mut count) = (0, 0usize);
-        results.extend(batch.iter().map(|Settle { lease, action }| {
+        results.extend(batch.iter().map(|crate::queue::Settle { lease, action }| {
             let position = lease.position.0;
             let Some(slot) = self.slot_mut(position).filter(|_| matches!(action, Action::Ack)) else {
                 return self.settle(lease, action, log, now, dying);
