@@ -158,14 +158,14 @@ impl Message {
     }
 
     /// The attributes alone, as one JSON object.
-    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    #[cfg(feature = "postgres")]
     pub(crate) fn to_head(&self) -> String {
         let object: Map<String, Value> = self.attributes().map(|(name, value)| (name.into(), json(value))).collect();
         Value::Object(object).to_string()
     }
 
     /// Reads what [`Message::to_head`] wrote.
-    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    #[cfg(feature = "postgres")]
     pub(crate) fn from_head(head: &str, data: Arc<[u8]>) -> Result<Self, CloudEventError> {
         Ok(Self { data, ..Self::from_structured(head.as_bytes())? })
     }

@@ -52,7 +52,11 @@ impl Default for QueueLimits {
 }
 
 impl QueueLimits {
-    pub(crate) fn check_batch(&self, found: usize) -> Result<(), Error> {
+    /// Checks how many stand in a batch.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], naming the number and the limit.
+    pub fn check_batch(&self, found: usize) -> Result<(), Error> {
         let max = self.batch_max;
         if found > max {
             let context = format!("a batch of {found}; at most {max} are allowed");
@@ -61,7 +65,11 @@ impl QueueLimits {
         Ok(())
     }
 
-    pub(crate) fn check_receive(&self, receive: &Receive) -> Result<(), Error> {
+    /// Checks what a worker asks for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], naming what was asked for and the limit.
+    pub fn check_receive(&self, receive: &Receive) -> Result<(), Error> {
         let max = self.receive_max;
         if receive.max > max {
             let context = format!("{} messages at once; at most {max} are allowed", receive.max);
@@ -70,7 +78,11 @@ impl QueueLimits {
         self.check_lease(receive.lease)
     }
 
-    pub(crate) fn check_settle(&self, batch: &[Settle]) -> Result<(), Error> {
+    /// Checks settlements: how many, how long they extend, how long their reasons are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], naming what was found and the limit.
+    pub fn check_settle(&self, batch: &[Settle]) -> Result<(), Error> {
         self.check_batch(batch.len())?;
         for settle in batch {
             match &settle.action {

@@ -308,7 +308,7 @@ impl Wait {
 ///
 /// # For implementors
 ///
-/// No method may need a runtime unless the backend says so. Messages are checked with [`crate::QueueLimits::check`] before anything is stored, and routed by [`crate::Routes`].
+/// No method may need a runtime unless the backend says so. Calls and messages are checked with the methods of [`crate::QueueLimits`] before anything is stored, and routed by [`crate::Routes`].
 /// A backend passes the suite in [`crate::conformance`].
 ///
 /// ```

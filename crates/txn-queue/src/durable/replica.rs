@@ -349,15 +349,5 @@ pub(crate) fn of_message(
     due: Timestamp,
     expires: Timestamp,
 ) -> Stored {
-    Stored {
-        key: message.key.clone(),
-        priority: message.priority,
-        accepted_at,
-        due,
-        expires,
-        only: None,
-        is_removed: false,
-        is_moved: false,
-        carried: None,
-    }
+    super::row::stored(message.key.clone(), message.priority, [accepted_at, due, expires], None)
 }

@@ -51,5 +51,16 @@ pub(crate) fn stored(
     [accepted_at, due, expires]: [Timestamp; 3],
     only: Option<GroupName>,
 ) -> Stored {
-    Stored { key, priority, accepted_at, due, expires, only, is_removed: false, is_moved: false, carried: None }
+    Stored {
+        key,
+        priority,
+        accepted_at,
+        due,
+        expires,
+        only,
+        is_removed: false,
+        is_moved: false,
+        #[cfg(feature = "memory")]
+        carried: None,
+    }
 }

@@ -147,6 +147,7 @@ impl GroupState {
         wakers.append(&mut self.wakers);
     }
 
+    #[cfg(feature = "memory")]
     pub(crate) fn register(&mut self, waker: &Waker) {
         if !self.wakers.iter().any(|known| known.will_wake(waker)) {
             self.wakers.push(waker.clone());
@@ -318,7 +319,7 @@ mod tests {
     fn a_message_that_is_moved_without_end_takes_no_more_memory() {
         let group = Group::new(Topic::new("t").expect("a name"), GroupName::new("g").expect("a name"));
         let (now, due, expires) = (Timestamp::from_nanos(0), Timestamp::from_nanos(1), Timestamp::MAX);
-        let (key, only, carried, priority) = (None, None, None, Priority::default());
+        let (key, only, priority) = (None, None, Priority::default());
         let mut log = Log::default();
         log.push(Stored {
             key,
@@ -329,7 +330,8 @@ mod tests {
             only,
             is_removed: false,
             is_moved: false,
-            carried,
+            #[cfg(feature = "memory")]
+            carried: None,
         });
         let mut state = GroupState::new(GroupSpec::new(group), &log);
         state.advance(&log, now);

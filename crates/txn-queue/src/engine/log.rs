@@ -1,13 +1,16 @@
 //! The messages of a topic, in the order of their acceptance.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
+#[cfg(feature = "memory")]
+use std::sync::Arc;
 
 use txn_change::Timestamp;
 
+#[cfg(feature = "memory")]
+use crate::{message::Message, topology::Death};
 use crate::{
-    message::{Message, Priority},
+    message::Priority,
     name::{GroupName, Key},
-    topology::Death,
 };
 
 /// A message, as far as it takes to decide about it.
@@ -26,10 +29,12 @@ pub(crate) struct Stored {
     /// It is due at another time than it said when it was published.
     pub(crate) is_moved: bool,
     /// The message itself, where the backend has no other place for it.
+    #[cfg(feature = "memory")]
     pub(crate) carried: Option<Carried>,
 }
 
 /// What a backend in memory keeps beside.
+#[cfg(feature = "memory")]
 #[derive(Debug, Clone)]
 pub(crate) struct Carried {
     pub(crate) message: Arc<Message>,
@@ -38,6 +43,7 @@ pub(crate) struct Carried {
 }
 
 /// What a message of the dead letters, or from there, carries with it.
+#[cfg(feature = "memory")]
 #[derive(Debug, Clone)]
 pub(crate) struct Letter {
     pub(crate) death: Arc<Death>,
@@ -45,6 +51,7 @@ pub(crate) struct Letter {
     pub(crate) redriven: u32,
 }
 
+#[cfg(feature = "memory")]
 impl Carried {
     pub(crate) fn death(&self) -> Option<&Arc<Death>> {
         self.letter.as_deref().map(|letter| &letter.death)

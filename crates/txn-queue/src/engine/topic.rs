@@ -34,6 +34,7 @@ impl Topic {
         self.log.len() < self.spec.messages_max || self.spec.overflow == Overflow::DropOldest
     }
 
+    #[cfg(feature = "memory")]
     pub(crate) fn register_room(&mut self, waker: &Waker) {
         if !self.room.iter().any(|known| known.will_wake(waker)) {
             self.room.push(waker.clone());

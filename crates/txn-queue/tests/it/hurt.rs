@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     env, fs,
     io::Write as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -147,7 +147,7 @@ fn hurt(test: &str, calls: &str, fault: &str) -> Hurt {
 }
 
 /// What was accepted and not acknowledged is there, once; what was acknowledged is not; what was refused never was.
-fn check(folder: &PathBuf, told: &dyn Fn(&str) -> BTreeSet<String>) {
+fn check(folder: &Path, told: &dyn Fn(&str) -> BTreeSet<String>) {
     let clock = Arc::new(ManualClock::at(SystemClock.now()));
     clock.advance(LEASE);
     let queue = Sqlite::with(folder.join("queue.db"), clock, QueueLimits::default()).unwrap();
