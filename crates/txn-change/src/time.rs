@@ -137,7 +137,7 @@ fn parse(text: &str) -> Option<Result<Timestamp, TimeError>> {
     let nanos = match rest.strip_prefix('.') {
         None if rest.is_empty() => 0,
         Some(digits) if (1..=9).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) => {
-            alloc::format!("{digits:0<9}").parse().ok()?
+            alloc::format!("{digits:0<9}").parse::<i64>().ok()?
         }
         _ => return None,
     };
@@ -153,7 +153,9 @@ fn parse(text: &str) -> Option<Result<Timestamp, TimeError>> {
         .checked_add(hour.checked_mul(3_600)?)?
         .checked_add(minute.checked_mul(60)?)?
         .checked_add(second)?;
-    Some(seconds.checked_mul(NANOS).and_then(|s| s.checked_add(nanos)).map(Timestamp).ok_or(TimeError::OutOfRange))
+    // The first second of the range is not whole: only with its nanoseconds is it in range.
+    let nanos = i128::from(seconds).checked_mul(i128::from(NANOS))?.checked_add(i128::from(nanos))?;
+    Some(i64::try_from(nanos).map(Timestamp).map_err(|_| TimeError::OutOfRange))
 }
 
 impl FromStr for Timestamp {
@@ -199,6 +201,10 @@ mod tests {
             TimeError::OutOfRange.to_string(),
             "the time leaves the range 1677-09-21T00:12:43.145224192Z to 2262-04-11T23:47:16.854775807Z"
         );
+        for edge in [Timestamp::MIN, Timestamp::from_nanos(i64::MIN + 145_224_191), Timestamp::MAX] {
+            assert_eq!(edge.to_string().parse(), Ok(edge));
+        }
+        assert_eq!("1677-09-21T00:12:43.145224191Z".parse::<Timestamp>(), Err(TimeError::OutOfRange));
         for bad in [
             "2021-02-29T00:00:00Z",
             "2021-13-01T00:00:00Z",

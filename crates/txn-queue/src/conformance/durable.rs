@@ -25,6 +25,7 @@ pub(super) const ALL: &[Scenario] = named![
     what_was_scheduled_can_be_moved_when_the_queue_is_opened_again,
     dead_letters_are_there_when_the_queue_is_opened_again,
     retries_and_the_order_of_keys_go_on_when_the_queue_is_opened_again,
+    what_many_publish_before_it_closes_is_read_bit_by_bit_over_many_openings,
 ];
 
 /// A queue that can be opened again, which saves its state after so many steps.
@@ -226,4 +227,35 @@ async fn retries_and_the_order_of_keys_go_on_when_the_queue_is_opened_again(harn
         subject.settle_all(&other, &Action::Ack).await?;
     });
     Ok(())
+}
+
+/// Workers come, take some, do a part of it and go, the queue with them.
+async fn what_many_publish_before_it_closes_is_read_bit_by_bit_over_many_openings(harness: &Harness) -> Checked {
+    let limits = QueueLimits { steps_max: 8, ..QueueLimits::default() };
+    let kept = Kept { harness, place: harness.place(), limits };
+    let mut subject = Subject::open(&*harness.backend, &kept.place, limits).await?.plain().await?;
+    let jobs = (0..10).map(|publisher| {
+        let subject = subject.clone();
+        let job: futures_util::future::BoxFuture<'static, Checked> = Box::pin(async move {
+            for nth in 0..12 {
+                subject.send(&[&format!("{publisher}.{nth}")]).await?;
+            }
+            Ok(())
+        });
+        job
+    });
+    txn_suite::race(&harness.runs(), jobs.collect()).await?.into_iter().collect::<Checked>()?;
+    let mut wanted: Vec<String> = (0..10).flat_map(|one| (0..12).map(move |nth| format!("{one}.{nth}"))).collect();
+    let mut done = Vec::new();
+    for opening in 0..12 {
+        subject = again!(kept, subject);
+        let held = subject.ask(&format!("worker-{opening}"), 30, LEASE).await?.deliveries;
+        let (first, _) = held.split_at_checked(held.len().div_euclid(2).max(1)).unwrap_or_default();
+        subject.settle_all(first, &Action::Ack).await?;
+        done.extend(ids(first));
+        subject.pass(LEASE);
+    }
+    done.sort();
+    wanted.sort();
+    equal("what was done", &done, &wanted)
 }

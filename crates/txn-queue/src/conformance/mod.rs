@@ -36,6 +36,7 @@ mod fair;
 mod groups;
 mod leases;
 mod limits;
+mod many;
 mod order;
 mod room;
 mod routing;
@@ -155,7 +156,7 @@ use named;
 /// All scenarios, in the order of the contract.
 #[must_use]
 pub fn scenarios() -> Vec<Scenario> {
-    let all: [&[Scenario]; 12] = [
+    let all: [&[Scenario]; 13] = [
         leases::ALL,
         dead::ALL,
         order::ALL,
@@ -166,6 +167,7 @@ pub fn scenarios() -> Vec<Scenario> {
         routing::ALL,
         room::ALL,
         limits::ALL,
+        many::ALL,
         wait::ALL,
         durable::ALL,
     ];

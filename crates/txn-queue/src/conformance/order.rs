@@ -22,6 +22,7 @@ pub(super) const ALL: &[Scenario] = named![
     a_key_has_so_many_at_a_time_and_no_more,
     without_order_a_key_means_nothing,
     a_group_that_is_given_another_order_goes_on,
+    a_message_that_comes_again_stands_before_newer_ones,
 ];
 
 async fn ordered(harness: &Harness, at_once: u32, behind_retry: BehindRetry) -> Checked<Subject> {
@@ -142,4 +143,30 @@ async fn a_group_that_is_given_another_order_goes_on(harness: &Harness) -> Check
     subject.ready("without order", &["a/3", "a/4"]).await?;
     subject.settle_all(&second, &Action::Ack).await?;
     equal("what is left", &subject.stats().await?.depth, &2)
+}
+
+/// Where all messages of a topic have one key, their order is total: however a delivery ends, the message comes again before those that were published later. Case Q19.
+async fn a_message_that_comes_again_stands_before_newer_ones(harness: &Harness) -> Checked {
+    let subject = ordered(harness, 1, BehindRetry::Park).await?;
+    subject.send_keyed(&["all/1", "all/2", "all/3"]).await?;
+    for (nth, next) in ["all/4", "all/5", "all/6"].into_iter().enumerate() {
+        let current = format!("all/{}", nth.saturating_add(1));
+        let only = [current.as_str()];
+        // By the end of its lease, by a release, by a retry.
+        subject.ready("at first", &only).await?;
+        subject.pass(LEASE);
+        let again = subject.ready("when its lease has ended", &only).await?;
+        subject.send_keyed(&[next]).await?;
+        subject.apply(some("a delivery", again.first())?, Action::Release).await?;
+        let again = subject.ready("when it was put back", &only).await?;
+        subject.apply(some("a delivery", again.first())?, retry(ms(10))).await?;
+        subject.nothing("while it waits for its retry").await?;
+        subject.pass(ms(10));
+        let again = subject.ready("when it is tried again", &only).await?;
+        subject.ack(some("a delivery", again.first())?).await?;
+    }
+    for wanted in ["all/4", "all/5", "all/6"] {
+        subject.ack(some("a delivery", subject.ready("in the end", &[wanted]).await?.first())?).await?;
+    }
+    subject.nothing("when all are done").await
 }

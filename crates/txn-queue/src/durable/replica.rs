@@ -60,9 +60,19 @@ pub(crate) struct Hosted {
     awaited: Option<(u64, i64)>,
     /// The last ticket that was drawn when it was looked before.
     last: i64,
+    /// How many sessions this process had begun by then.
+    sessions: u64,
 }
 
 impl Hosted {
+    /// Forgets what it knows when the server may be another one, or have crashed: that counts tickets anew, or from some that it had given out before. Nobody tells; but no session outlives it.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn meets(&mut self, sessions: u64, last: i64) {
+        if self.sessions != sessions || last < self.last {
+            *self = Self { sessions, ..Self::default() };
+        }
+    }
+
     /// What a look tells: the oldest transaction that is open, the next to begin, and the last ticket that was drawn. Whoever draws one has a transaction's number before. The ticket is told after the
     /// transactions, so it goes with those of the next look.
     #[cfg(feature = "postgres")]

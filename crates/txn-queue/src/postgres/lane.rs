@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -170,6 +170,7 @@ impl Lane {
         if self.session.is_none() {
             self.session = Some(session(&shared).await?);
         }
+        let sessions = shared.sessions.load(Ordering::SeqCst);
         let Some(session) = self.session.as_mut() else {
             return Err(Error::new(ErrorKind::Unavailable, "no session").into());
         };
@@ -202,7 +203,7 @@ impl Lane {
         let mut is_behind = false;
         for topic in topics {
             let known = replicas.remove(topic);
-            let replica = medium::read(&mut medium, known, declared.id(topic)?, topic).await?;
+            let mut replica = medium::read(&mut medium, known, declared.id(topic)?, topic).await?;
             if replica.number > 0 && replica.topic.spec.topic != *topic {
                 // A database was restored, and its topology came to the same version another way.
                 return match shared.read_topology(&mut medium).await? {
@@ -210,6 +211,7 @@ impl Lane {
                     false => Err(Error::new(ErrorKind::Corrupt, format!("the journal of {topic} is another's")).into()),
                 };
             }
+            replica.hosted.meets(sessions, medium.ticket);
             is_behind |= replica.hosted.is_behind(medium.ticket);
             shared.waiting.tell(&replica);
             replicas.insert(topic.clone(), replica);
@@ -323,11 +325,14 @@ impl Lane {
     }
 }
 
-/// A session, with what it executes prepared.
+/// A session, with what it executes prepared, on a server that may be another one than before.
 async fn session(shared: &Shared) -> Result<PgConnection, Error> {
     let mut session = connect(&shared.session, shared.answer_max).await?;
     let prepared = raw_sql(AssertSqlSafe(shared.sql.prepare.clone())).execute(&mut session);
     within(shared.answer_max, prepared).await.map_err(failed("preparing a session"))?;
+    let mended = within(shared.answer_max, ask(&shared.sql.ticket_mend).execute(&mut session)).await;
+    mended.map_err(failed("looking at the tickets"))?;
+    shared.sessions.fetch_add(1, Ordering::SeqCst);
     Ok(session)
 }
 

@@ -27,7 +27,7 @@ mod told;
 use std::{
     collections::BTreeSet,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -98,6 +98,8 @@ struct Shared {
     /// Topics that others have not been told of.
     written: Mutex<BTreeSet<i64>>,
     written_work: Notify,
+    /// Sessions that lanes have begun.
+    sessions: AtomicU64,
     /// By chance: this opening, and no other.
     incarnation: String,
 }
@@ -227,6 +229,7 @@ impl Postgres {
             reserved_work: Notify::new(),
             written: Mutex::default(),
             written_work: Notify::new(),
+            sessions: AtomicU64::new(0),
             incarnation: format!("{:016x}", Chance::default().next()),
         });
         let mut medium = InSession::new(&mut first, &shared, Arc::default());

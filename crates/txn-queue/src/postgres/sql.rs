@@ -47,6 +47,7 @@ pub(super) struct Sql {
     pub(super) schedules_write: String,
     pub(super) schedules_tidy: String,
     pub(super) ticket: String,
+    pub(super) ticket_mend: String,
     pub(super) host_publish: String,
     pub(super) host_settle: String,
     pub(super) hosted: String,
@@ -197,6 +198,10 @@ impl Sql {
             // Whoever draws a ticket has a transaction's number before.
             ticket: sql("WITH me AS MATERIALIZED (SELECT pg_current_xact_id() AS id)
                 SELECT nextval('{s}.ticket') FROM me WHERE me.id IS NOT NULL"),
+            // Logical replication carries no sequences: a server that has taken over would give tickets a second time.
+            ticket_mend: sql("SELECT setval('{s}.ticket', given.last) FROM {s}.ticket,
+                    (SELECT max(ticket) AS last FROM {s}.hosted) AS given
+                WHERE given.last > CASE WHEN is_called THEN last_value ELSE 0 END"),
             host_publish: sql("WITH me AS MATERIALIZED (SELECT pg_current_xact_id() AS id)
                 INSERT INTO {s}.hosted (topic, ticket, head, data)
                 SELECT given.topic, nextval('{s}.ticket'), given.head, given.data

@@ -404,3 +404,42 @@ async fn as_many_leases_as_a_group_may_have_end_at_once() {
     subject.clock.advance(LEASE);
     assert_eq!(subject.queue.receive(receive).await.unwrap().deliveries.len(), batch.len());
 }
+
+/// Letters are added by turns of another topic, which take in nothing that hosts have done for the letters: it must not be passed over then. Case Q34.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_a_host_has_settled_stays_settled_while_letters_are_added() {
+    let subject = Subject::new("host_letters").await;
+    let letters = GroupSpec::new(subject.group.clone()).dead_letter_topic();
+    let people = Group::new(letters, GroupName::new("people").unwrap());
+    subject.queue.declare(Topology::default().group(GroupSpec::new(people.clone()))).await.unwrap();
+    let bury = async |id: &str| {
+        subject.queue.publish(vec![subject.message(id)]).await.unwrap();
+        let lease = subject.receive(&subject.queue).await.pop().unwrap().lease;
+        let dead = Action::Dead { reason: "no".into() };
+        subject.queue.settle(vec![Settle { lease, action: dead }]).await.unwrap();
+    };
+    let read = async || {
+        let worker = WorkerId::new("p").unwrap();
+        let receive = Receive { group: people.clone(), worker, max: 1, lease: LEASE };
+        subject.queue.receive(receive).await.unwrap().deliveries
+    };
+    bury("1").await;
+    // Hosts have been here, and all they did has been taken in.
+    let mut tx = subject.pool.begin().await.unwrap();
+    let letter = read().await.pop().unwrap();
+    subject.queue.settle_in(&mut tx, Vec::new()).await.unwrap();
+    tx.commit().await.unwrap();
+    for _ in 0..4 {
+        assert!(read().await.is_empty());
+    }
+    let mut tx = subject.pool.begin().await.unwrap();
+    subject.effect(&mut tx, "1").await;
+    assert_eq!(subject.queue.settle_in(&mut tx, ack(&letter)).await.unwrap(), [Settled::Applied]);
+    tx.commit().await.unwrap();
+    for nth in 2..22 {
+        bury(&nth.to_string()).await;
+    }
+    subject.clock.advance(LEASE);
+    let next = read().await.pop().unwrap();
+    assert_eq!((&*next.message.id, next.deliveries), ("2", 1), "the first was settled with its effect");
+}

@@ -13,6 +13,8 @@
 mod ahead;
 #[cfg(feature = "servers")]
 mod alternating;
+#[cfg(feature = "servers")]
+mod clocks;
 mod cloudevents;
 mod conformance;
 mod crowd;
@@ -23,15 +25,21 @@ mod hurt;
 #[cfg(feature = "servers")]
 mod in_host;
 mod kill;
+#[cfg(feature = "servers")]
+mod mortals;
 #[cfg(feature = "worker")]
 mod observe;
 #[cfg(feature = "servers")]
 mod own;
 #[cfg(feature = "servers")]
+mod pinned;
+#[cfg(feature = "servers")]
 mod proxy;
 mod reopened;
 #[cfg(feature = "servers")]
 mod reserved;
+#[cfg(feature = "servers")]
+mod restored;
 mod routes;
 #[cfg(feature = "servers")]
 mod server;

@@ -1,7 +1,8 @@
 //! A server of a test's own, that may be killed: `TXN_POSTGRES_BIN` says where its programs are, and `TXN_POSTGRES_ACCOUNT` who it runs as, when this is root.
 
 use std::{
-    env,
+    env, fs,
+    io::Write as _,
     net::TcpListener,
     os::unix::{fs::chown, process::CommandExt as _},
     path::PathBuf,
@@ -29,11 +30,40 @@ impl Own {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let mut own = Self { folder, port, process: None };
-        let mut initdb = own.program("initdb");
-        initdb.args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=trust", "--username=txn", "--pgdata"]);
-        assert!(initdb.arg(own.data()).status().unwrap().success(), "initdb failed");
+        own.initialise();
         own.go_on();
         own
+    }
+
+    fn initialise(&self) {
+        let mut initdb = self.program("initdb");
+        initdb.args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=trust", "--username=txn", "--pgdata"]);
+        assert!(initdb.arg(self.data()).status().unwrap().success(), "initdb failed");
+    }
+
+    /// All that is in a schema, as SQL.
+    pub(crate) fn dump(&self, schema: &str) -> String {
+        let mut dump = self.program("pg_dump");
+        let dumped = dump.arg(format!("--schema={schema}")).arg(self.url()).stdout(Stdio::piped()).output().unwrap();
+        assert!(dumped.status.success(), "pg_dump failed");
+        String::from_utf8(dumped.stdout).unwrap()
+    }
+
+    /// Runs SQL.
+    pub(crate) fn script(&self, sql: &str) {
+        let mut psql = self.program("psql");
+        psql.args(["--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1"]).arg(self.url());
+        let mut psql = psql.stdin(Stdio::piped()).spawn().unwrap();
+        psql.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+        assert!(psql.wait().unwrap().success(), "psql failed");
+    }
+
+    /// Another server in the same place, which has nothing in it, and has done nothing yet.
+    pub(crate) fn begin_anew(&mut self) {
+        self.end("-QUIT");
+        fs::remove_dir_all(self.data()).unwrap();
+        self.initialise();
+        self.go_on();
     }
 
     fn program(&self, name: &str) -> Command {

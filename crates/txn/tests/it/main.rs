@@ -18,6 +18,8 @@ mod damage;
 mod inbox;
 #[cfg(all(feature = "memory", feature = "sqlite"))]
 mod leases;
+#[cfg(feature = "sqlite")]
+mod mortals;
 #[cfg(all(feature = "memory", feature = "sqlite"))]
 mod process;
 #[cfg(all(feature = "memory", feature = "sqlite"))]

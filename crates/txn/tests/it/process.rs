@@ -1,4 +1,4 @@
-//! Processes on both backends: a checkout with steps at a bank that does as it is told, over a store whose process may die at any commit.
+//! Processes on every backend: a checkout with steps at a bank that does as it is told, over a store whose process may die at any commit.
 
 pub(crate) mod bank;
 mod crash;
@@ -65,8 +65,24 @@ fn on_sqlite() -> World {
     world(Arc::new(sqlite), clock, Some(folder))
 }
 
-fn on_both(test: impl AsyncFn(&World)) {
-    for world in [in_memory(), on_sqlite()] {
+/// Ways to make a world, one for each backend.
+fn backends() -> Vec<fn() -> World> {
+    vec![
+        in_memory,
+        on_sqlite,
+        #[cfg(feature = "servers")]
+        on_postgres,
+    ]
+}
+
+#[cfg(feature = "servers")]
+fn on_postgres() -> World {
+    let clock = clock();
+    world(crate::relay::postgres::store(&clock), clock, None)
+}
+
+fn on_all(test: impl AsyncFn(&World)) {
+    for world in backends().into_iter().map(|make| make()) {
         pollster::block_on(async {
             test(&world).await;
             world.is_clean().await;

@@ -5,7 +5,7 @@ mod flaky;
 mod observe;
 mod park;
 #[cfg(feature = "servers")]
-mod postgres;
+pub(crate) mod postgres;
 mod run;
 mod schedule;
 mod shared;

@@ -1,4 +1,4 @@
-//! Cron schedules on both backends: zones, changed clocks, downtime, several runners, deaths.
+//! Cron schedules on every backend: zones, changed clocks, downtime, several runners, deaths.
 
 use std::{sync::Arc, time::Duration};
 
@@ -41,8 +41,20 @@ fn on_sqlite() -> World {
     world(Arc::new(sqlite), clock, Some(folder))
 }
 
-fn on_both(test: impl AsyncFn(&World)) {
-    for world in [in_memory(), on_sqlite()] {
+#[cfg(feature = "servers")]
+fn on_postgres() -> World {
+    let clock = Arc::new(ManualClock::at(time("2030-01-01T00:00:00Z")));
+    world(crate::relay::postgres::store(&clock), clock, None)
+}
+
+fn on_all(test: impl AsyncFn(&World)) {
+    let worlds: Vec<fn() -> World> = vec![
+        in_memory,
+        on_sqlite,
+        #[cfg(feature = "servers")]
+        on_postgres,
+    ];
+    for world in worlds.into_iter().map(|make| make()) {
         pollster::block_on(async {
             test(&world).await;
             let report = world.txn.verify().await.unwrap();
@@ -97,7 +109,7 @@ impl World {
 /// Case Q42.
 #[test]
 fn after_six_hours_of_downtime_each_schedule_makes_up_as_its_policy_says_and_no_pass_is_unbounded() {
-    on_both(async |world| {
+    on_all(async |world| {
         world.set("skip", "*/10 * * * *", Missed::Skip).await;
         world.set("coalesce", "*/10 * * * *", Missed::Coalesce).await;
         world.set("all", "*/10 * * * *", Missed::All { max: 5 }).await;
@@ -142,7 +154,7 @@ fn a_schedule_of_every_second_after_years_is_bounded() {
 /// Case Q41.
 #[test]
 fn of_several_runners_one_fires_an_instant() {
-    on_both(async |world| {
+    on_all(async |world| {
         for index in 0..20 {
             world.set(&format!("s-{index}"), "* * * * *", Missed::All { max: 3 }).await;
         }
@@ -171,7 +183,7 @@ fn of_several_runners_one_fires_an_instant() {
 #[test]
 fn what_a_leader_left_when_it_died_is_fired_by_the_next_and_once() {
     for boundary in 0..12 {
-        on_both(async |world| {
+        on_all(async |world| {
             for index in 0..5 {
                 world.set(&format!("s-{index}"), "* * * * *", Missed::All { max: 256 }).await;
             }
@@ -231,7 +243,7 @@ fn clocks_that_are_changed_leave_out_nothing_that_is_fixed_and_repeat_nothing_th
 
 #[test]
 fn a_schedule_is_set_changed_paused_resumed_and_cancelled() {
-    on_both(async |world| {
+    on_all(async |world| {
         let minutely = name("minutely");
         let payload = Body::raw("report", 1, br#"{"of":"sales"}"#.to_vec());
         let plan = Plan::new("* * * * *", "UTC", Missed::All { max: 10 }).payload(payload);

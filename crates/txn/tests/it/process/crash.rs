@@ -23,7 +23,9 @@ async fn dies_and_goes_on(world: &World, boundaries: i64) -> bool {
 }
 
 fn at_every_boundary(told: &[(&str, Told)], check: impl AsyncFn(&World)) {
-    for make in [in_memory, on_sqlite] {
+    for (nth, make) in backends().into_iter().enumerate() {
+        // On a server, some of them: a schema for each takes its time.
+        let stride = if nth < 2 { 1 } else { 4 };
         let (mut boundary, mut died) = (0, true);
         while died {
             let world = make();
@@ -41,7 +43,7 @@ fn at_every_boundary(told: &[(&str, Told)], check: impl AsyncFn(&World)) {
                 }
                 world.is_clean().await;
             });
-            boundary += 1;
+            boundary += stride;
         }
         assert!(boundary > 20, "only {boundary} boundaries");
     }

@@ -20,7 +20,7 @@ use super::{shop::told_of, *};
 /// Case Q53.
 #[test]
 fn two_events_that_begin_make_one_instance_and_the_loser_joins_it_as_an_event() {
-    on_both(async |world| {
+    on_all(async |world| {
         let endings = at_once(8, |index| pollster::block_on(world.tell("web-1", &format!("e-{index}"), Event::Placed)));
         let begun = endings.iter().filter(|ending| matches!(ending, Ending::Applied { from: None, .. })).count();
         let joined = endings.iter().filter(|ending| **ending == Ending::Ignored).count();
@@ -34,7 +34,7 @@ fn two_events_that_begin_make_one_instance_and_the_loser_joins_it_as_an_event() 
 /// Case Q54.
 #[test]
 fn an_event_before_the_beginning_waits_and_is_applied_after_it() {
-    on_both(async |world| {
+    on_all(async |world| {
         assert_eq!(world.tell("web-1", "e-1", Event::Cancel).await, Ending::Deferred);
         assert_eq!(world.instance("web-1").await.phase, Phase::Awaited);
         let begun = world.tell("web-1", "e-2", Event::Placed).await;
@@ -52,7 +52,7 @@ fn an_event_before_the_beginning_waits_and_is_applied_after_it() {
 /// Case Q54. The process dies between the commit of the beginning and the turn of what waited.
 #[test]
 fn a_turn_that_a_death_cut_off_is_taken_by_a_runner() {
-    on_both(async |world| {
+    on_all(async |world| {
         world.tell("web-1", "e-1", Event::Cancel).await;
         world.store.dies_after(2);
         world.tell("web-1", "e-2", Event::Placed).await;
@@ -66,7 +66,7 @@ fn a_turn_that_a_death_cut_off_is_taken_by_a_runner() {
 
 #[test]
 fn events_that_wait_have_their_turns_in_their_order_and_are_bounded() {
-    on_both(async |world| {
+    on_all(async |world| {
         for index in 0..64 {
             let event = if index == 1 { Event::Cancel } else { Event::Authorised };
             assert_eq!(world.tell("web-1", &format!("e-{index}"), event).await, Ending::Deferred);
@@ -92,7 +92,7 @@ fn events_that_wait_have_their_turns_in_their_order_and_are_bounded() {
 
 #[test]
 fn an_event_is_handled_once_and_another_under_its_id_is_refused() {
-    on_both(async |world| {
+    on_all(async |world| {
         let first = world.processes.handle(&incoming("web-1", "e-1", Event::Placed)).await.unwrap();
         world.run().await;
         let again = world.processes.handle(&incoming("web-1", "e-1", Event::Placed)).await.unwrap();
@@ -107,7 +107,7 @@ fn an_event_is_handled_once_and_another_under_its_id_is_refused() {
 
 #[test]
 fn what_cannot_be_decided_or_is_nonsense_is_refused_and_changes_nothing() {
-    on_both(async |world| {
+    on_all(async |world| {
         let refused = async |incoming: &Incoming| match world.processes.handle(incoming).await.unwrap_err() {
             Failure::Rejected(Rejection::Process(rejection)) => rejection,
             other => panic!("{other}"),
@@ -132,7 +132,7 @@ fn what_cannot_be_decided_or_is_nonsense_is_refused_and_changes_nothing() {
 /// Case Q55.
 #[test]
 fn an_event_in_the_wrong_or_the_final_state_is_told_and_counted_and_a_timeout_after_the_end_does_not_happen() {
-    on_both(async |world| {
+    on_all(async |world| {
         let counts = Counts::default();
         let count = |what: &str| counts.of(&format!("txn_process_notes_total checkout {what}"));
         // The recorder is that of this thread, and every call runs on it.
@@ -243,7 +243,7 @@ fn turn(name: &str, id: &str, event: Turn) -> Incoming {
 /// Case Q56.
 #[test]
 fn fifty_events_at_once_are_each_applied_once_after_a_bounded_number_of_conflicts() {
-    on_both(async |world| {
+    on_all(async |world| {
         for (name, attempts_max) in [("patient", 64), ("hasty", 1)] {
             let taps = taps(world, attempts_max);
             taps.handle(&turn(name, "open", Turn::Open)).await.unwrap();

@@ -31,7 +31,7 @@ async fn names(world: &World, by: ListBy, limit: usize) -> Vec<String> {
 
 #[test]
 fn instances_are_listed_by_phase_state_and_version_page_by_page_the_longest_stuck_first() {
-    on_both(async |world| {
+    on_all(async |world| {
         for index in [3, 1, 4, 0, 2] {
             let name = format!("o-{index}");
             world.bank.tell("reserve", &[Told::LostAfter]);
@@ -68,7 +68,7 @@ fn instances_are_listed_by_phase_state_and_version_page_by_page_the_longest_stuc
 /// Case Q57.
 #[test]
 fn a_person_skips_fails_or_gives_up() {
-    on_both(async |world| {
+    on_all(async |world| {
         // Taken as failed: what is before it is undone.
         world.bank.tell("authorise", &[Told::LostBefore]);
         world.bank.mute(4);
@@ -108,7 +108,7 @@ fn a_person_skips_fails_or_gives_up() {
 /// Case Q60. The decision panics on an event of the instance's own: a poison.
 #[test]
 fn a_poison_instance_waits_for_a_person_and_the_others_go_on() {
-    on_both(async |world| {
+    on_all(async |world| {
         for name in ["a", "poison", "z"] {
             let total = if name == "poison" { "panic" } else { "1.00 EUR" };
             let body = Body::of(&Basket { total: total.to_owned() }).unwrap();

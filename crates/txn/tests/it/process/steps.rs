@@ -8,7 +8,7 @@ fn count(asked: &[String], what: &str) -> usize {
 
 #[test]
 fn a_checkout_goes_through_its_steps_to_its_end() {
-    on_both(async |world| {
+    on_all(async |world| {
         world.tell("web-1", "e-1", Event::Placed).await;
         let passes = world.run().await;
         assert_eq!(world.state("web-1").await, "Done");
@@ -21,7 +21,7 @@ fn a_checkout_goes_through_its_steps_to_its_end() {
 /// Case Q57.
 #[test]
 fn a_step_that_fails_for_good_has_those_before_it_undone_the_last_first() {
-    on_both(async |world| {
+    on_all(async |world| {
         world.bank.tell("capture", &[Told::Decline]);
         // What undoes a step is itself repeated until it is answered.
         world.bank.tell("undo-authorise", &[Told::LostAfter]);
@@ -38,7 +38,7 @@ fn a_step_that_fails_for_good_has_those_before_it_undone_the_last_first() {
 /// Case Q57.
 #[test]
 fn what_cannot_be_undone_waits_for_a_person_and_goes_on_when_helped() {
-    on_both(async |world| {
+    on_all(async |world| {
         world.bank.tell("capture", &[Told::Decline]);
         world.bank.tell("undo-authorise", &[Told::Decline]);
         world.tell("web-1", "e-1", Event::Placed).await;
@@ -63,7 +63,7 @@ fn what_cannot_be_undone_waits_for_a_person_and_goes_on_when_helped() {
 /// Case Q58.
 #[test]
 fn a_lost_answer_is_asked_for_and_neither_called_again_nor_undone_blindly() {
-    on_both(async |world| {
+    on_all(async |world| {
         world.bank.tell("authorise", &[Told::LostAfter]);
         world.bank.mute(2);
         world.tell("web-1", "e-1", Event::Placed).await;
@@ -86,7 +86,7 @@ fn a_lost_answer_is_asked_for_and_neither_called_again_nor_undone_blindly() {
 /// Case Q58.
 #[test]
 fn a_checkout_that_is_called_off_while_an_answer_is_lost_undoes_only_what_is_known() {
-    on_both(async |world| {
+    on_all(async |world| {
         world.bank.tell("authorise", &[Told::LostAfter]);
         world.bank.mute(2);
         world.tell("web-1", "e-1", Event::Placed).await;
@@ -112,7 +112,7 @@ fn a_checkout_that_is_called_off_while_an_answer_is_lost_undoes_only_what_is_kno
 /// Case Q58.
 #[test]
 fn an_outcome_that_is_never_known_waits_for_a_person_who_cannot_have_it_done_twice() {
-    on_both(async |world| {
+    on_all(async |world| {
         world.bank.tell("authorise", &[Told::LostAfter]);
         world.bank.mute(4);
         world.tell("web-1", "e-1", Event::Placed).await;
@@ -134,7 +134,7 @@ fn an_outcome_that_is_never_known_waits_for_a_person_who_cannot_have_it_done_twi
 
 #[test]
 fn a_step_that_never_happens_is_tried_a_bounded_number_of_times_with_growing_waits_and_a_panic_is_not_known() {
-    on_both(async |world| {
+    on_all(async |world| {
         world.bank.tell("authorise", &[Told::NotExecuted; 9]);
         world.tell("web-1", "e-1", Event::Placed).await;
         let begun = world.now();
@@ -163,7 +163,7 @@ fn a_step_that_never_happens_is_tried_a_bounded_number_of_times_with_growing_wai
 /// A runner that is slow, and not dead, comes back after its claim ran out and another has taken over.
 #[test]
 fn runners_share_the_steps_and_a_claim_whose_runner_died_is_asked_about_after_it_ran_out() {
-    on_both(async |world| {
+    on_all(async |world| {
         for order in 0..20 {
             world.tell(&format!("o-{order}"), "e-1", Event::Placed).await;
         }

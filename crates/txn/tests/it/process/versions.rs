@@ -85,7 +85,7 @@ fn build(world: &World, add: impl FnOnce(RegistryBuilder) -> RegistryBuilder) ->
 /// Case Q60.
 #[test]
 fn instances_of_a_version_that_is_not_registered_are_parked_and_the_others_go_on() {
-    on_both(async |world| {
+    on_all(async |world| {
         for order in 0..5 {
             world.tell(&format!("old-{order}"), "e-1", Event::Placed).await;
         }
@@ -119,7 +119,7 @@ fn instances_of_a_version_that_is_not_registered_are_parked_and_the_others_go_on
 /// Case Q60.
 #[test]
 fn an_instance_is_migrated_by_order_only_and_only_to_what_has_its_state_and_events() {
-    on_both(async |world| {
+    on_all(async |world| {
         world.tell("old", "e-1", Event::Placed).await;
         let both = build(world, |builder| builder.process(Next).unwrap().process(Checkout).unwrap());
         let old = about("old");
@@ -145,7 +145,7 @@ fn an_instance_is_migrated_by_order_only_and_only_to_what_has_its_state_and_even
 
 #[test]
 fn a_table_that_was_changed_without_a_new_version_is_refused() {
-    on_both(async |world| {
+    on_all(async |world| {
         world.tell("old", "e-1", Event::Placed).await;
         let changed = build(world, |builder| builder.process(Changed).unwrap());
         let refused = changed.handle(&incoming("other", "e-1", Event::Placed)).await.unwrap_err();
