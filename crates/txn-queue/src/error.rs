@@ -22,9 +22,11 @@ pub enum ErrorKind {
     Newer,
     /// What is stored is not what was written.
     Corrupt,
+    /// It may or may not have been executed: the medium's answer was lost. Of calls whose results cannot say so one by one; to repeat them does no harm, and tells.
+    Unknown,
 }
 
-/// Certainly not executed. `kind` says what to do about it; the source is for people.
+/// Certainly not executed, unless it is [`ErrorKind::Unknown`]. `kind` says what to do about it; the source is for people.
 ///
 /// ```
 /// use txn_queue::{Error, ErrorKind};
@@ -55,6 +57,12 @@ impl Error {
         Self::new(self.kind, context)
     }
 
+    /// The same of a call of which nobody knows whether it was executed.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn as_unknown(&self) -> Self {
+        Self { kind: ErrorKind::Unknown, ..self.again() }
+    }
+
     /// Adds what caused it.
     #[must_use]
     pub fn because(mut self, source: impl error::Error + Send + Sync + 'static) -> Self {
@@ -71,7 +79,7 @@ impl Error {
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self.kind, ErrorKind::Overloaded | ErrorKind::Unavailable)
+        matches!(self.kind, ErrorKind::Overloaded | ErrorKind::Unavailable | ErrorKind::Unknown)
     }
 }
 
@@ -86,6 +94,7 @@ impl fmt::Display for Error {
             ErrorKind::Unavailable => "unavailable",
             ErrorKind::Newer => "newer format",
             ErrorKind::Corrupt => "corrupt",
+            ErrorKind::Unknown => "unknown",
         };
         write!(f, "{kind}: {}", self.context)?;
         match &self.source {

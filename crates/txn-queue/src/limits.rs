@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    admin::Redrive,
     cloudevents::is_taken,
     error::{Error, ErrorKind},
     message::{Attribute, Message},
@@ -24,7 +25,7 @@ pub struct QueueLimits {
     pub extensions_max: usize,
     /// How long a lease may be, at most.
     pub lease_max: Duration,
-    /// Topics, groups, exchanges and bindings, of each at most so many.
+    /// Topics, and bindings, of each at most so many.
     pub topology_max: usize,
     /// Topics that one message may come to, at most.
     pub copies_max: usize,
@@ -76,6 +77,19 @@ impl QueueLimits {
             return Err(Error::new(ErrorKind::Invalid, context));
         }
         self.check_lease(receive.lease)
+    }
+
+    /// Checks how many dead letters are to be sent back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], naming the number and the limit.
+    pub fn check_redrive(&self, redrive: &Redrive) -> Result<(), Error> {
+        let max = self.receive_max;
+        if redrive.max > max {
+            let context = format!("{} dead letters at once; at most {max} are allowed", redrive.max);
+            return Err(Error::new(ErrorKind::Invalid, context));
+        }
+        Ok(())
     }
 
     /// Checks settlements: how many, how long they extend, how long their reasons are.

@@ -269,6 +269,7 @@ const fn word(kind: ErrorKind) -> &'static str {
         ErrorKind::Unavailable => "unavailable",
         ErrorKind::Newer => "newer",
         ErrorKind::Corrupt => "corrupt",
+        ErrorKind::Unknown => "unknown",
     }
 }
 

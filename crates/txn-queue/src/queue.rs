@@ -298,7 +298,7 @@ impl Wait {
 /// 9. **The backend's clock.** It alone says what is due, what has expired and which lease has ended. A clock that goes back does not bring back a lease that has ended.
 /// 10. **Once within the window.** A message under a dedupe id that was accepted within the topic's window is [`Published::Duplicate`] when it says the same, and [`Refusal::Conflict`] when not; in a batch, too, and only itself.
 /// 11. **Each by itself.** Each message of a batch has its own result, in order. One that comes to several topics is stored in all or in none. An `Err` says that nothing of the batch was executed.
-///     A topic takes the messages of a batch in their order, and none behind one for which it had no room ([`Refusal::Full`]) or of which nobody knows what became ([`Published::Unknown`]): whoever sends them again from there on keeps the order.
+///     A topic takes the messages of a batch that are addressed to it in their order, and none behind one for which it had no room ([`Refusal::Full`]) or of which nobody knows what became ([`Published::Unknown`]): whoever sends them again from there on keeps the order. (One that an exchange sends to several topics is refused for the one that is full, and so may come to the others after those behind it.)
 /// 12. **Bounded.** Exceeding a limit is an error or a refusal that names it.
 /// 13. **Cancellation.** A call that is dropped has done all of its batch or nothing. What a dropped `receive` had leased comes back when the lease ends.
 ///

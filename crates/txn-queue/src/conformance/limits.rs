@@ -104,6 +104,15 @@ async fn batches_and_leases_have_their_limits(harness: &Harness) -> Checked {
     let extend = Action::Extend { lease: Duration::from_secs(61) };
     let settles = deliveries.iter().map(|d| crate::Settle { lease: d.lease.clone(), action: extend.clone() });
     invalid("an extension by more than a minute", subject.queue.settle(settles.collect()).await)?;
+    let reason = "r".repeat(65);
+    for action in
+        [Action::Dead { reason: reason.as_str().into() }, Action::Retry { after: LEASE, reason: reason.into() }]
+    {
+        let settles = deliveries.iter().map(|d| crate::Settle { lease: d.lease.clone(), action: action.clone() });
+        invalid("a reason of 65 bytes", subject.queue.settle(settles.collect()).await)?;
+    }
+    let redrive = crate::Redrive { group: subject.group.clone(), max: 3, rate: None, which: crate::Which::default() };
+    invalid("three dead letters at once", subject.queue.redrive(redrive).await)?;
     subject.settle_all(&deliveries, &Action::Ack).await?;
     equal("what is left", &subject.stats().await?.depth, &1)
 }

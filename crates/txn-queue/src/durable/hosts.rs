@@ -3,7 +3,7 @@
 //! A host that settles a delivery holds a lock of the lease's token until its transaction ends. Whoever would end the lease asks for that lock first: where it is held, the lease goes on for a while;
 //! where it is not, what the host has done is seen, since it was committed before the lock was free.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt::Display, time::Duration};
 
 use txn_change::Timestamp;
 
@@ -67,11 +67,23 @@ impl<M: Medium> Turn<'_, M> {
         let Some(replica) = self.topics.get(topic) else { return Ok(()) };
         let held = replica.topic.groups.values().flat_map(|group| group.held_by(worker));
         let tokens: Vec<u64> = held.map(|(_, token)| token).collect();
+        self.secure_all(topic, &tokens, worker).await
+    }
+
+    /// The same for what all workers of a group hold.
+    pub(super) async fn secure_all_in(&mut self, group: &Group) -> Result<(), Stop> {
+        let topic = group.topic();
+        let state = self.replica(topic)?.topic.group(group).map_err(Stop::Refused)?;
+        let tokens: Vec<u64> = state.ending(Timestamp::MAX).into_iter().map(|(_, token)| token).collect();
+        self.secure_all(topic, &tokens, group.name()).await
+    }
+
+    async fn secure_all(&mut self, topic: &Topic, tokens: &[u64], who: &(dyn Display + Sync)) -> Result<(), Stop> {
         if tokens.is_empty() {
             return Ok(());
         }
-        if self.medium.secure(&tokens).await?.iter().any(|(_, is_ours)| !is_ours) {
-            let context = format!("a host's transaction is settling what {worker} holds; try again when it has ended");
+        if self.medium.secure(tokens).await?.iter().any(|(_, is_ours)| !is_ours) {
+            let context = format!("a host's transaction is settling what {who} holds; try again when it has ended");
             return Err(Stop::Refused(Error::new(ErrorKind::Unavailable, context)));
         }
         // What was committed before the locks were free.

@@ -164,7 +164,7 @@ impl Job {
             Self::Publish(batch, reply) => drop(reply.send(Ok(vec![Published::Unknown; batch.len()]))),
             Self::Settle(batch, reply) => drop(reply.send(Ok(vec![Settled::Unknown; batch.len()]))),
             Self::Reschedule(batch, reply) => drop(reply.send(Ok(vec![Rescheduled::Unknown; batch.len()]))),
-            other => other.fail(error),
+            other => other.fail(&error.as_unknown()),
         }
     }
 }

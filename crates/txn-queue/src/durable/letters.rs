@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     admin::{Redrive, Redriven},
-    engine::{group::Dying, log::Stored},
+    engine::{
+        group::{Dying, last_reasons},
+        log::Stored,
+    },
     message::Message,
     name::Topic,
     queue::{Group, Position},
@@ -32,10 +35,8 @@ impl<M: Medium> Turn<'_, M> {
         let now = self.now;
         let state = self.topics.get_mut(group.topic()).ok_or_else(|| Stop::Needs(group.topic().clone()))?;
         let state = state.topic.group(group).map_err(Stop::Refused)?;
-        let (deliveries, mut reasons) = state.history(dead.position);
-        if let Some(before) = &row.death {
-            reasons.splice(0..0, before.reasons.iter().cloned());
-        }
+        let (deliveries, reasons) = state.history(dead.position);
+        let reasons = last_reasons(row.death.as_deref(), reasons);
         let death = Death {
             cause: dead.cause,
             reasons,

@@ -121,11 +121,10 @@ impl<'t, M: Medium> Turn<'t, M> {
         }
         let known = self.medium.known(topic);
         let replica = super::medium::read(self.medium, known, id, topic).await?;
-        if replica.at > self.now && !self.drafts.is_empty() {
-            // What has been decided is read again at the time of the whole step, and must come to the same then: it is decided anew, at the later time.
+        if replica.at > self.now {
+            // What has been decided is read again at the time of the whole step, and must come to the same then; and leases may end by then of which no host was asked. It is decided anew, at the later time.
             return Err(Stop::Needs(topic.clone()));
         }
-        self.now = self.now.max(replica.at);
         self.topics.insert(topic.clone(), replica);
         Ok(())
     }
@@ -300,7 +299,6 @@ impl<'t, M: Medium> Turn<'t, M> {
 
     /// Carries out an order for one topic.
     pub(crate) async fn control(&mut self, topic: &Topic, control: &Control) -> Result<(), Stop> {
-        let now = self.now;
         let known = &mut self.replica(topic)?.topic;
         let mut wakers = Vec::new();
         let op = match control {
@@ -315,7 +313,9 @@ impl<'t, M: Medium> Turn<'t, M> {
                 Op::Resumed(group.name().clone())
             }
             Control::Seek(group, start) => {
-                known.group(group).map_err(Stop::Refused)?;
+                self.secure_all_in(group).await?;
+                let now = self.now;
+                let known = &mut self.replica(topic)?.topic;
                 known.release(now, &mut wakers, |_, _| ());
                 let Decided { groups, log, .. } = known;
                 let state = find(groups, group).map_err(Stop::Refused)?;

@@ -29,6 +29,7 @@ use crate::{
     topology::{Cause, GroupSpec, Start},
 };
 pub(crate) use receive::{Leased, Wanted};
+pub(crate) use settle::last_reasons;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {

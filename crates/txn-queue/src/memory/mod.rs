@@ -258,6 +258,7 @@ impl QueueAdmin for Memory {
     }
 
     async fn redrive(&self, redrive: Redrive) -> Result<Redriven, Error> {
+        self.limits.check_redrive(&redrive)?;
         let mut later = Later::default();
         let redriven = {
             let (mut state, now) = self.state();

@@ -15,6 +15,7 @@ use crate::{
     engine::{
         admit,
         group::Dying,
+        group::last_reasons,
         log::{Carried, Letter, Stored},
         topic::Topic,
     },
@@ -169,10 +170,8 @@ impl TopicState {
         let group = self.topic.groups.get(group)?;
         let stored = self.topic.log.get(dying.position)?;
         let carried = stored.carried.as_ref()?;
-        let (deliveries, mut reasons) = group.history(dying.position);
-        if let Some(before) = carried.death() {
-            reasons.splice(0..0, before.reasons.iter().cloned());
-        }
+        let (deliveries, reasons) = group.history(dying.position);
+        let reasons = last_reasons(carried.death().map(|death| &**death), reasons);
         let death = Death {
             cause: dying.cause,
             reasons,

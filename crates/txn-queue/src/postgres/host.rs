@@ -3,6 +3,8 @@
 //! What a host has done stands in a table of its own until the next turn of the topic takes it in; nothing of a topic is locked meanwhile, and the host waits for nobody. See
 //! [`crate::durable::hosts`] for why a delivery that is settled so cannot be delivered again.
 
+use std::collections::BTreeSet;
+
 use sqlx::{PgConnection, Row as _, raw_sql};
 
 use super::{
@@ -23,6 +25,11 @@ use crate::{
     observe::Within,
     queue::{Action, Address, Group, Lease, Position, Publish, Published, Refusal, Settle, Settled},
 };
+
+/// Which of these locks the session holds.
+const HELD: &str = "SELECT given.lock FROM unnest($1::bigint[]) AS given (lock)
+    JOIN pg_locks held ON (held.classid::bigint << 32) | held.objid::bigint = given.lock
+    WHERE held.locktype = 'advisory' AND held.objsubid = 1 AND held.pid = pg_backend_pid() AND held.granted";
 
 impl Postgres {
     /// Publishes messages in a host's transaction: they are accepted when it is committed, and never when it is not. A savepoint that is rolled back takes its own with it.
@@ -107,7 +114,7 @@ impl Postgres {
         in_transaction(tx).await?;
         // Drawn first: from here on whoever would end a lease asks for its lock.
         ask(&self.shared.sql.ticket).execute(&mut *tx).await.map_err(failed(doing))?;
-        let mut results = vec![Settled::Applied; batch.len()];
+        let mut results = self.first_of_each(tx, &batch).await?;
         loop {
             raw_sql("SAVEPOINT txn_queue").execute(&mut *tx).await.map_err(failed(doing))?;
             let before = results.clone();
@@ -135,6 +142,16 @@ impl Postgres {
             rest = others;
         }
         Ok(results)
+    }
+
+    /// A lease is settled once: what stands in the batch before, or was settled in this very transaction, whose locks would be had again, is gone.
+    async fn first_of_each(&self, tx: &mut PgConnection, batch: &[Settle]) -> Result<Vec<Settled>, Error> {
+        let locks: Vec<i64> = batch.iter().map(|settle| self.shared.sql.lease_lock(settle.lease.token)).collect();
+        let held = ask(HELD).bind(&locks).fetch_all(tx).await;
+        let held = held.and_then(|rows| rows.iter().map(|row| row.try_get::<i64, _>(0)).collect::<Result<_, _>>());
+        let mut gone: BTreeSet<i64> = held.map_err(failed("settling in a host's transaction"))?;
+        let first = |lock: i64| if gone.insert(lock) { Settled::Applied } else { Settled::Gone };
+        Ok(locks.into_iter().map(first).collect())
     }
 
     /// Takes the locks of those leases that are good as far as is known, and looks whether they are.

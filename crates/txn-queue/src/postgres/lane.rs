@@ -76,13 +76,24 @@ struct Wrote {
     steps: Vec<(i64, u64)>,
 }
 
+/// Runs a lane, and another in its place when it panics: whoever waited for it is told that nobody knows, and the rest go on.
+pub(super) async fn keep(shared: Arc<Shared>, lanes: Lanes) {
+    loop {
+        let ended = tokio::spawn(Lane::new(Arc::clone(&shared), lanes).run()).await;
+        match ended {
+            Err(error) if error.is_panic() && !shared.is_closed() => tokio::time::sleep(REST).await,
+            Ok(()) | Err(_) => return,
+        }
+    }
+}
+
 impl Lane {
-    pub(super) fn new(shared: Arc<Shared>, lanes: Lanes) -> Self {
+    fn new(shared: Arc<Shared>, lanes: Lanes) -> Self {
         Self { shared, session: None, chance: Chance::default(), lanes }
     }
 
     /// Runs until the queue is closed and nothing waits.
-    pub(super) async fn run(mut self) {
+    async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         loop {
             // Made before looking, so that nothing is missed between the two.
@@ -314,7 +325,7 @@ impl Lane {
             let first = replica.tidied();
             let until = replica.tidy(TIDY_MAX);
             // What could not be deleted now is deleted by whoever opens the topic next.
-            match medium.tidy(replica.id, first..until, replica.repeats_gone, replica.at).await {
+            match medium.tidy(replica.id, replica.saved, first..until, replica.repeats_gone, replica.at).await {
                 Ok(ended) => replica.repeats_gone = ended,
                 Err(_) => is_sound = false,
             }

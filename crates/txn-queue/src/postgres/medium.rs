@@ -159,20 +159,23 @@ impl<'c> InSession<'c> {
         Ok(found.await?.into_iter().flatten().next().map_or(u64::MAX, i64::cast_unsigned))
     }
 
-    /// Deletes what nobody will ask for any more: messages in a range of places, and dedupe ids that have ended at `repeats` or later. Returns when the last of these ended.
+    /// Deletes what nobody will ask for any more since the state after the step `saved` was saved: messages in a range of places, and dedupe ids that have ended at `repeats` or later. Returns when the last of these
+    /// ended. Nothing is locked, and the database may be an older one by now, which was restored: it does not know that state, and needs them.
     pub(super) async fn tidy(
         &mut self,
         topic: i64,
+        saved: u64,
         range: Range<u64>,
         repeats: Timestamp,
         now: Timestamp,
     ) -> Result<Timestamp, Error> {
         let sql = self.sql;
-        let (first, until) = (range.start.cast_signed(), range.end.cast_signed());
-        self.run("deleting messages", ask(&sql.packs_tidy).bind(topic).bind(until).bind(first)).await?;
-        self.run("deleting schedule keys", ask(&sql.schedules_tidy).bind(topic).bind(until).bind(first)).await?;
+        let (first, until, saved) = (range.start.cast_signed(), range.end.cast_signed(), saved.cast_signed());
+        self.run("deleting messages", ask(&sql.packs_tidy).bind(topic).bind(until).bind(first).bind(saved)).await?;
+        self.run("deleting schedule keys", ask(&sql.schedules_tidy).bind(topic).bind(until).bind(first).bind(saved))
+            .await?;
         let max = until.saturating_sub(first);
-        let asked = ask(&sql.repeats_tidy).bind(now.as_nanos()).bind(max).bind(repeats.as_nanos());
+        let asked = ask(&sql.repeats_tidy).bind(now.as_nanos()).bind(max).bind(repeats.as_nanos()).bind(topic);
         let ended = self.list("deleting dedupe ids", asked, |row| row.try_get::<Option<i64>, _>(0)).await?;
         Ok(ended.into_iter().flatten().next().map_or(repeats, Timestamp::from_nanos))
     }

@@ -235,9 +235,9 @@ impl Postgres {
         let mut medium = InSession::new(&mut first, &shared, Arc::default());
         shared.read_topology(&mut medium).await?;
         for _ in 0..options.lanes {
-            runtime.spawn(lane::Lane::new(Arc::clone(&shared), Lanes::All).run());
+            runtime.spawn(lane::keep(Arc::clone(&shared), Lanes::All));
         }
-        runtime.spawn(lane::Lane::new(Arc::clone(&shared), Lanes::Reserved).run());
+        runtime.spawn(lane::keep(Arc::clone(&shared), Lanes::Reserved));
         let tasks = vec![
             runtime.spawn(told::tell(Arc::clone(&shared))),
             runtime.spawn(told::hear(Arc::clone(&shared))),
@@ -394,6 +394,7 @@ impl QueueAdmin for Postgres {
     }
 
     async fn redrive(&self, redrive: Redrive) -> Result<Redriven, Error> {
+        self.shared.limits.check_redrive(&redrive)?;
         self.call(|reply| Job::Redrive(redrive, reply)).await
     }
 

@@ -94,7 +94,7 @@ const SETUP: &str = "
         digest bytea NOT NULL,
         PRIMARY KEY (topic, id, until)
     );
-    CREATE INDEX IF NOT EXISTS repeat_until ON {s}.repeat (until);
+    CREATE INDEX IF NOT EXISTS repeat_until ON {s}.repeat (topic, until);
     CREATE TABLE IF NOT EXISTS {s}.schedule (
         topic bigint NOT NULL,
         position bigint NOT NULL,
@@ -182,12 +182,13 @@ impl Sql {
             packs: sql("SELECT first, briefs, bodies FROM {s}.pack WHERE topic = $1 AND first = ANY($2)"),
             oldest: sql("SELECT least((SELECT min(first) FROM {s}.pack WHERE topic = $1),
                 (SELECT min(position) FROM {s}.schedule WHERE topic = $1))"),
-            packs_tidy: sql("DELETE FROM {s}.pack WHERE topic = $1 AND first < $2 AND first >= $3"),
+            packs_tidy: sql("DELETE FROM {s}.pack WHERE topic = $1 AND first < $2 AND first >= $3
+                AND EXISTS (SELECT 1 FROM {s}.saved WHERE topic = $1 AND number >= $4)"),
             repeats: sql("SELECT id, digest FROM {s}.repeat WHERE topic = $1 AND id = ANY($2) AND until > $3"),
             repeats_write: sql("INSERT INTO {s}.repeat (topic, until, id, digest)
                 SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::bytea[])"),
             repeats_tidy: sql("WITH old AS MATERIALIZED (SELECT ctid, until FROM {s}.repeat
-                    WHERE until <= $1 AND until >= $3 ORDER BY until LIMIT $2),
+                    WHERE topic = $4 AND until <= $1 AND until >= $3 ORDER BY until LIMIT $2),
                 gone AS (DELETE FROM {s}.repeat WHERE ctid = ANY(ARRAY(SELECT ctid FROM old)))
                 SELECT max(until) FROM old"),
             scheduled: sql(
@@ -215,7 +216,8 @@ impl Sql {
                     RETURNING ticket, group_name, head, data)
                 SELECT ticket, group_name, head, data FROM gone ORDER BY ticket"),
             refuse: sql("INSERT INTO {s}.refused (topic, reason, head, data) VALUES ($1, $2, $3, $4)"),
-            schedules_tidy: sql("DELETE FROM {s}.schedule WHERE topic = $1 AND position < $2 AND position >= $3"),
+            schedules_tidy: sql("DELETE FROM {s}.schedule WHERE topic = $1 AND position < $2 AND position >= $3
+                AND EXISTS (SELECT 1 FROM {s}.saved WHERE topic = $1 AND number >= $4)"),
             refused: sql(
                 "SELECT id, (extract(epoch FROM at) * 1000000)::bigint, topic, reason, head, data FROM {s}.refused
                 WHERE id > $1 ORDER BY id LIMIT $2",

@@ -131,7 +131,7 @@ impl<'c> InFile<'c> {
             let run = |sql: &str, values: &[&dyn rusqlite::ToSql]| self.connection.prepare_cached(sql)?.execute(values);
             run(sql::PACK_TIDY, params![place(topic, 0), place(topic, first), max])?;
             run(sql::SCHEDULE_TIDY, params![topic, first.cast_signed()])?;
-            run(sql::REPEAT_TIDY, params![now.as_nanos(), max])
+            run(sql::REPEAT_TIDY, params![now.as_nanos(), max, topic])
         };
         tidy().map(drop).map_err(failed("deleting what is done"))
     }

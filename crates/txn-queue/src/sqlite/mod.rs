@@ -260,6 +260,7 @@ impl QueueAdmin for Sqlite {
     }
 
     async fn redrive(&self, redrive: Redrive) -> Result<Redriven, Error> {
+        self.limits.check_redrive(&redrive)?;
         self.call(|reply| Job::Redrive(redrive, reply)).await
     }
 

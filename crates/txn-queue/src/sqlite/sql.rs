@@ -36,7 +36,7 @@ pub(super) const MIGRATIONS: &[&str] = &["
         digest BLOB NOT NULL,
         PRIMARY KEY (topic, id, until)
     ) WITHOUT ROWID;
-    CREATE INDEX repeat_until ON repeat (until);
+    CREATE INDEX repeat_until ON repeat (topic, until);
     CREATE TABLE schedule (
         topic INTEGER NOT NULL,
         key TEXT NOT NULL,
@@ -68,7 +68,7 @@ pub(super) const PACK_TIDY: &str = "DELETE FROM pack WHERE place >= ?1 AND place
 pub(super) const REPEATS: &str = "SELECT id, digest FROM repeat WHERE topic = ?1 AND id IN rarray(?2) AND until > ?3";
 pub(super) const REPEAT_WRITE: &str = "INSERT INTO repeat (topic, id, until, digest) VALUES (?1, ?2, ?3, ?4)";
 pub(super) const REPEAT_TIDY: &str = "DELETE FROM repeat WHERE (topic, id, until) IN
-    (SELECT topic, id, until FROM repeat WHERE until <= ?1 ORDER BY until LIMIT ?2)";
+    (SELECT topic, id, until FROM repeat WHERE topic = ?3 AND until <= ?1 ORDER BY until LIMIT ?2)";
 
 pub(super) const SCHEDULED: &str =
     "SELECT key, max(position) FROM schedule WHERE topic = ?1 AND key IN rarray(?2) GROUP BY key";

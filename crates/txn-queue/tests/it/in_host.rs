@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use txn_queue::{
-    Action, Address, DedupeId, Delivery, ErrorKind, Group, GroupName, GroupSpec, ManualClock, Message, MessageId,
-    MessageType, Publish, Published, Queue, QueueAdmin, Receive, Refusal, Settle, Settled, Source, Topic, TopicSpec,
-    Topology, Wait, WorkerId,
+    Action, Address, Control, DedupeId, Delivery, ErrorKind, Group, GroupName, GroupSpec, ManualClock, Message,
+    MessageId, MessageType, Publish, Published, Queue, QueueAdmin, Receive, Refusal, Settle, Settled, Source, Start,
+    Topic, TopicSpec, Topology, Wait, WorkerId,
     postgres::{Postgres, sqlx},
 };
 
@@ -442,4 +442,40 @@ async fn a_dead_letter_that_a_host_has_settled_stays_settled_while_letters_are_a
     subject.clock.advance(LEASE);
     let next = read().await.pop().unwrap();
     assert_eq!((&*next.message.id, next.deliveries), ("2", 1), "the first was settled with its effect");
+}
+
+/// The right to settle a delivery is used up by using it: in one batch, in one transaction, and again when a savepoint has taken it back. Case Q5.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_settles_once_in_a_transaction() {
+    let subject = Subject::new("host_once").await;
+    subject.queue.publish(vec![subject.message("1"), subject.message("2")]).await.unwrap();
+    let deliveries = subject.receive(&subject.queue).await;
+    let [first, second] = [0, 1].map(|nth| ack(&deliveries[nth]).remove(0));
+    let mut tx = subject.pool.begin().await.unwrap();
+    let batch = vec![first.clone(), second.clone(), first.clone()];
+    let settled = subject.queue.settle_in(&mut tx, batch).await.unwrap();
+    assert_eq!(settled, [Settled::Applied, Settled::Applied, Settled::Gone]);
+    assert_eq!(subject.queue.settle_in(&mut tx, vec![second.clone()]).await.unwrap(), [Settled::Gone]);
+    tx.rollback().await.unwrap();
+    let mut tx = subject.pool.begin().await.unwrap();
+    let mut inner = sqlx::Connection::begin(&mut *tx).await.unwrap();
+    assert_eq!(subject.queue.settle_in(&mut inner, vec![second.clone()]).await.unwrap(), [Settled::Applied]);
+    inner.rollback().await.unwrap();
+    assert_eq!(subject.queue.settle_in(&mut tx, vec![second, first]).await.unwrap(), [Settled::Applied; 2]);
+    tx.commit().await.unwrap();
+}
+
+/// Going back in a topic ends leases: not those that a host is settling.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_not_moved_while_a_host_settles_what_it_holds() {
+    let subject = Subject::new("host_seek").await;
+    subject.queue.publish(vec![subject.message("1"), subject.message("2")]).await.unwrap();
+    let delivery = subject.receive(&subject.queue).await.remove(0);
+    let mut tx = subject.pool.begin().await.unwrap();
+    assert_eq!(subject.queue.settle_in(&mut tx, ack(&delivery)).await.unwrap(), [Settled::Applied]);
+    let seek = || subject.queue.control(Control::Seek(subject.group.clone(), Start::End));
+    assert_eq!(seek().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    tx.commit().await.unwrap();
+    seek().await.unwrap();
+    assert!(subject.receive(&subject.queue).await.is_empty());
 }

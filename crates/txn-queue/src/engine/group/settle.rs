@@ -9,11 +9,18 @@ use crate::{
     engine::{leases::Held, log::Log},
     name::WorkerId,
     queue::{Action, Lease, Settled},
-    topology::{BehindRetry, Cause, Order},
+    topology::{BehindRetry, Cause, Death, Order},
 };
 
 /// So many reasons of a message are kept.
 const REASONS_MAX: usize = 8;
+
+/// The last reasons of a message that may have died before.
+pub(crate) fn last_reasons(before: Option<&Death>, reasons: Vec<Arc<str>>) -> Vec<Arc<str>> {
+    let before = before.map(|death| death.reasons.as_slice()).unwrap_or_default();
+    let excess = before.len().saturating_add(reasons.len()).saturating_sub(REASONS_MAX);
+    before.iter().cloned().chain(reasons).skip(excess).collect()
+}
 
 /// How long a message waits that is dead while its dead letters have no room.
 const DEAD_PAUSE: Duration = Duration::from_secs(60);
