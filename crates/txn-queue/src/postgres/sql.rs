@@ -179,7 +179,9 @@ impl Sql {
                 ORDER BY first LIMIT $4"),
             packs: sql("SELECT first, briefs, bodies FROM {s}.pack WHERE topic = $1 AND first = ANY($2)"),
             packs_tidy: sql("DELETE FROM {s}.pack WHERE topic = $1 AND first < $2 AND first >= $3"),
-            repeats: sql("SELECT id, digest FROM {s}.repeat WHERE topic = $1 AND id = ANY($2) AND until > $3"),
+            // One by one through the primary key: a plan that is made while the table is empty would go through all that is remembered, by its end.
+            repeats: sql("SELECT asked.id, r.digest FROM unnest($2::text[]) AS asked (id) CROSS JOIN LATERAL (
+                SELECT digest FROM {s}.repeat WHERE topic = $1 AND id = asked.id AND until + 0 > $3 OFFSET 0) r"),
             repeats_write: sql("INSERT INTO {s}.repeat (topic, until, id, digest)
                 SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::bytea[])"),
             repeats_tidy: sql("WITH old AS MATERIALIZED (SELECT ctid, until FROM {s}.repeat
@@ -208,8 +210,10 @@ impl Sql {
                 SELECT ticket, group_name, head, data FROM gone ORDER BY ticket"),
             refuse: sql("INSERT INTO {s}.refused (topic, reason, head, data) VALUES ($1, $2, $3, $4)"),
             schedules_tidy: sql("DELETE FROM {s}.schedule WHERE topic = $1 AND position < $2 AND position >= $3"),
-            refused: sql("SELECT id, (extract(epoch FROM at) * 1000000)::bigint, topic, reason, head, data FROM {s}.refused
-                WHERE id > $1 ORDER BY id LIMIT $2"),
+            refused: sql(
+                "SELECT id, (extract(epoch FROM at) * 1000000)::bigint, topic, reason, head, data FROM {s}.refused
+                WHERE id > $1 ORDER BY id LIMIT $2",
+            ),
             refused_tidy: sql("DELETE FROM {s}.refused WHERE id = ANY($1)"),
         })
     }

@@ -30,6 +30,8 @@ mod own;
 mod proxy;
 mod reopened;
 #[cfg(feature = "servers")]
+mod repeats;
+#[cfg(feature = "servers")]
 mod reserved;
 mod routes;
 #[cfg(feature = "servers")]
