@@ -6,6 +6,7 @@
 //! cargo run --release -p txn-bench -- scale --store sqlite|postgres [--changes N] [--accounts N] [--json] [--dir DIR] [--postgres URL]
 //! cargo run --release -p txn-bench -- queue --backend memory|sqlite|postgres [--messages N] [--held SECONDS] [--overload SECONDS] [--json] [--runs N] [--dir DIR] [--postgres URL]
 //! cargo run --release -p txn-bench -- queue-peers [--held SECONDS] [--json] [--runs N] [--postgres URL]
+//! cargo run --release -p txn-bench -- relay --store memory|sqlite|postgres [--events N] [--json] [--runs N] [--dir DIR] [--postgres URL]
 //! cargo run --release -p txn-bench -- help
 //! ```
 //!
@@ -81,6 +82,19 @@
 //! - **[apalis-postgres](https://docs.rs/apalis-postgres/1.0.0)**: in a process of its own (`cargo build --release --manifest-path benches/peers/Cargo.toml`), at the best settings we found, which that package tells.
 //!
 //! `queue-peers` measures the peers alone.
+//!
+//! # relay
+//!
+//! From a store's log to a queue, through a relay with the default settings that runs as in an application. The changes put one record and append one event of some 200 bytes; the events are of 10,000 subjects. The queue is of the
+//! store's technology: on `postgres` both are in one database `txn_bench_relay` that is made anew for each measurement; on `sqlite` each is a file of its own. `.to-memory` is the same with a queue in memory, so that one sees what part is
+//! the store's. `.apart` is a relay with handles of its own, as in a process of its own, that must be told of every commit by the server; `.two` are two such that share the lanes.
+//!
+//! - **steady**: changes at random (Poisson) instants, 1,000 a second in the mean, each committed by itself, for some 20 seconds while the relay is at work. `from-answer` is the time from when the committer had its answer to when
+//!   the queue had answered the relay, by this process's clock; `by-server` from when the event was recorded to when the message was accepted, both by the server's clock.
+//! - **drain**: 200 thousand events (`--events`) are committed, then the relay begins for the first time: events a second until the queue has answered for the last.
+//! - **events-a-call**: events that went to the queue in one call, in the mean.
+//!
+//! After each, everything is taken out of the queue: exactly what was committed, none of it twice, those of one subject in the order of the log.
 #![allow(
     clippy::float_arithmetic,
     clippy::arithmetic_side_effects,
@@ -93,6 +107,7 @@ mod commit;
 mod medium;
 mod postgres;
 mod queue;
+mod relay;
 mod report;
 mod rows;
 mod scale;
@@ -110,18 +125,19 @@ Areas:
   scale           millions of changes: whether the last are as fast as the first
   queue           messages through a queue, beside hand-written peers and others'
   queue-peers     the peers of the queue on a server alone
+  relay           from commits to a queue
   help            this text
 
 Options:
   --json          one line of JSON per measurement instead of a table
-  --runs N        commit, postgres, queue: how often everything is measured:
-                  1 to 99 (default 5)
-  --dir DIR       commit, scale, queue: where files are written (default: the
-                  system's temporary folder, or the current one when that is
-                  in memory)
-  --postgres URL  postgres, scale, queue: the server (default:
+  --runs N        commit, postgres, queue, relay: how often everything is
+                  measured: 1 to 99 (default 5)
+  --dir DIR       commit, scale, queue, relay: where files are written (default:
+                  the system's temporary folder, or the current one when that
+                  is in memory)
+  --postgres URL  postgres, scale, queue, relay: the server (default:
                   $TXN_POSTGRES_URL)
-  --store NAME    scale: sqlite or postgres
+  --store NAME    scale, relay: sqlite or postgres; relay: or memory
   --changes N     scale: how many (default 5000000)
   --accounts N    scale: over how many (default 100000)
   --backend NAME  queue: memory, sqlite or postgres
@@ -131,6 +147,7 @@ Options:
   --overload SECONDS
                   queue: how long twice as much comes as is taken; 0 for not at
                   all (default 10)
+  --events N      relay: how many the backlog has (default 200000)
 ";
 
 /// What was asked for.
@@ -147,6 +164,7 @@ struct Options {
     messages: Option<u64>,
     held: Option<u64>,
     overload: Option<u64>,
+    events: Option<u64>,
 }
 
 impl Options {
@@ -169,6 +187,10 @@ impl Options {
         let held = self.held.map_or(full.held, Duration::from_secs);
         let overload = self.overload.map_or(full.overload, Duration::from_secs);
         queue::Size { backlog: self.messages.unwrap_or(full.backlog), held, overload, ..full }
+    }
+
+    fn relay(&self) -> relay::Size {
+        relay::Size { events: self.events.unwrap_or(relay::FULL.events), ..relay::FULL }
     }
 }
 
@@ -198,6 +220,12 @@ fn run() -> Result<(), String> {
             let medium = || medium::folder(options.dir.clone());
             queue::measure(backend, options.runs(), options.queue(), medium, || options.url())?
         }
+        ("relay", store) => {
+            let store = store.and_then(queue::Backend::named);
+            let store = store.ok_or("a store is missing: --store memory, sqlite or postgres")?;
+            let medium = || medium::folder(options.dir.clone());
+            relay::measure(store, options.runs(), options.relay(), medium, || options.url())?
+        }
         ("queue-peers", _) => queue::peers(options.runs(), &options.url()?, options.queue())?,
         (postgres::processes::AREA, _) => return postgres::processes::child(),
         (other, _) => return Err(format!("no area is named {other:?}; try `txn-bench help`")),
@@ -218,6 +246,7 @@ fn taken(area: &str) -> &'static [&'static str] {
         "scale" => &["dir", "postgres", "store", "changes", "accounts"],
         "queue" => &["runs", "dir", "postgres", "backend", "messages", "held", "overload"],
         "queue-peers" => &["runs", "postgres", "held"],
+        "relay" => &["runs", "dir", "postgres", "store", "events"],
         _ => &[],
     }
 }
@@ -258,6 +287,7 @@ fn parse(mut parser: Parser) -> Result<Option<(String, Options)>, lexopt::Error>
                 options.backend = Some(backend);
             }
             "messages" => options.messages = Some(number(&mut parser, "--messages", 0..=50_000_000)?),
+            "events" => options.events = Some(number(&mut parser, "--events", 1..=50_000_000)?),
             "held" => options.held = Some(number(&mut parser, "--held", 0..=86_400)?),
             "overload" => options.overload = Some(number(&mut parser, "--overload", 0..=86_400)?),
             _ => return Err(Arg::Long(&name).unexpected()),
@@ -293,6 +323,8 @@ mod tests {
         assert_eq!((options.store.as_deref(), options.scale().changes), (Some("sqlite"), 20_000));
         let (_, options) = parsed(&["queue", "--backend", "memory", "--messages", "0"]).unwrap().unwrap();
         assert_eq!((options.backend, options.queue().backlog), (Some(queue::Backend::Memory), 0));
+        let (_, options) = parsed(&["relay", "--store", "postgres", "--events", "9"]).unwrap().unwrap();
+        assert_eq!((options.store.as_deref(), options.relay().events), (Some("postgres"), 9));
         assert!(parsed(&["help"]).unwrap().is_none());
         for bad in [
             &["commit", "again"][..],
@@ -304,6 +336,7 @@ mod tests {
             &["scale", "--changes", "10"],
             &["queue", "--backend", "kafka"],
             &["queue-peers", "--backend", "memory"],
+            &["relay", "--events", "0"],
         ] {
             assert!(parsed(bad).is_err(), "{bad:?}");
         }

@@ -53,14 +53,14 @@ where
 }
 
 /// The time to the next arrival of a Poisson process.
-fn distance(random: &mut Random, rate: f64) -> Duration {
+pub(crate) fn distance(random: &mut Random, rate: f64) -> Duration {
     const STEPS: u64 = 1 << 53;
     let uniform = (random.below(STEPS) as f64 + 0.5) / STEPS as f64;
     Duration::from_secs_f64(-uniform.ln() / rate)
 }
 
 /// The least time that so many of a hundred do not exceed, in microseconds.
-fn percentile(sorted: &[Duration], percent: usize) -> f64 {
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).map_or(f64::NAN, |time| time.as_secs_f64() * 1e6)
 }

@@ -2,7 +2,7 @@
 
 pub(crate) mod check;
 mod groups;
-mod latency;
+pub(crate) mod latency;
 mod ours;
 pub(crate) mod processes;
 pub(crate) mod server;

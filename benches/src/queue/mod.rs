@@ -25,6 +25,7 @@ pub(crate) use ours::Backend;
 use ours::Ours;
 use side::Side;
 use work::{Keyed, messages};
+pub(crate) use work::{group, topic, topology};
 
 /// More is better.
 const RATE: &str = "messages/s";

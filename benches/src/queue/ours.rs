@@ -37,7 +37,7 @@ impl Backend {
         [Self::Memory, Self::Sqlite, Self::Postgres].into_iter().find(|backend| backend.name() == name)
     }
 
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Sqlite => "sqlite",
@@ -46,7 +46,7 @@ impl Backend {
     }
 
     /// Opens the queue of a place: a file's path, a database's URL, or anything in memory.
-    async fn open(self, place: &str) -> Result<Arc<dyn QueueAdmin>, String> {
+    pub(crate) async fn open(self, place: &str) -> Result<Arc<dyn QueueAdmin>, String> {
         match self {
             Self::Memory => Ok(Arc::new(Memory::new())),
             Self::Sqlite => Ok(Arc::new(Sqlite::open(place).map_err(|error| error.to_string())?)),

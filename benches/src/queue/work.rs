@@ -21,16 +21,16 @@ pub(super) enum Keyed {
     Yes,
 }
 
-pub(super) fn topic() -> Topic {
+pub(crate) fn topic() -> Topic {
     Topic::new("orders").expect(FITS)
 }
 
-pub(super) fn group() -> Group {
+pub(crate) fn group() -> Group {
     Group::new(topic(), GroupName::new("mailer").expect(FITS))
 }
 
 /// One topic that holds so many messages, and one group with the default settings, which keep the order of each key.
-pub(super) fn topology(messages_max: u64) -> Topology {
+pub(crate) fn topology(messages_max: u64) -> Topology {
     let topic = TopicSpec { messages_max, ..TopicSpec::new(topic()) };
     Topology::default().topic(topic).group(GroupSpec::new(group()))
 }

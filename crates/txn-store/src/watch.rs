@@ -43,7 +43,7 @@ impl Head {
     }
 
     /// Whether somebody waits.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn is_waited_for(&self) -> bool {
         !self.waiting().wakers.is_empty()
     }

@@ -184,16 +184,18 @@ impl Sql {
                 (SELECT min(position) FROM {s}.schedule WHERE topic = $1))"),
             packs_tidy: sql("DELETE FROM {s}.pack WHERE topic = $1 AND first < $2 AND first >= $3
                 AND EXISTS (SELECT 1 FROM {s}.saved WHERE topic = $1 AND number >= $4)"),
-            repeats: sql("SELECT id, digest FROM {s}.repeat WHERE topic = $1 AND id = ANY($2) AND until > $3"),
+            // One by one through the primary key: a plan that is made while the table is empty would go through all that is remembered, by its end.
+            repeats: sql("SELECT asked.id, r.digest FROM unnest($2::text[]) AS asked (id) CROSS JOIN LATERAL (
+                SELECT digest FROM {s}.repeat WHERE topic = $1 AND id = asked.id AND until + 0 > $3 OFFSET 0) r"),
             repeats_write: sql("INSERT INTO {s}.repeat (topic, until, id, digest)
                 SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::bytea[])"),
             repeats_tidy: sql("WITH old AS MATERIALIZED (SELECT ctid, until FROM {s}.repeat
                     WHERE topic = $4 AND until <= $1 AND until >= $3 ORDER BY until LIMIT $2),
                 gone AS (DELETE FROM {s}.repeat WHERE ctid = ANY(ARRAY(SELECT ctid FROM old)))
                 SELECT max(until) FROM old"),
-            scheduled: sql(
-                "SELECT key, max(position) FROM {s}.schedule WHERE topic = $1 AND key = ANY($2) GROUP BY key",
-            ),
+            scheduled: sql("SELECT asked.key, s.position FROM unnest($2::text[]) AS asked (key) CROSS JOIN LATERAL (
+                SELECT max(position + 0) AS position FROM {s}.schedule WHERE topic = $1 AND key = asked.key) s
+                WHERE s.position IS NOT NULL"),
             schedules_write: sql("INSERT INTO {s}.schedule (topic, position, key)
                 SELECT $1, * FROM unnest($2::bigint[], $3::text[])"),
             // Whoever draws a ticket has a transaction's number before.

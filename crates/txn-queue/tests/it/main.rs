@@ -37,6 +37,8 @@ mod pinned;
 mod proxy;
 mod reopened;
 #[cfg(feature = "servers")]
+mod repeats;
+#[cfg(feature = "servers")]
 mod reserved;
 #[cfg(feature = "servers")]
 mod restored;

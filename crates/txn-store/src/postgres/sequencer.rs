@@ -26,6 +26,8 @@ use crate::{error::Error, store::Position};
 const STEP: i32 = 256;
 /// The least time between two steps, so that busy writers share one, and its flush.
 const PAUSE: Duration = Duration::from_millis(20);
+/// The same while somebody waits for the log to go on.
+const PAUSE_WATCHED: Duration = Duration::from_millis(2);
 /// How long a process that has nothing to say waits before it looks what others did: what a lost notification costs, at most.
 const POLL: Duration = Duration::from_millis(200);
 /// The greatest pause after failures.
@@ -165,12 +167,25 @@ impl Sequencer {
         }
     }
 
-    /// Takes one step. False when there is more to do at once.
-    pub(super) async fn step(&mut self, wait: bool) -> Result<bool, Error> {
+    /// Takes one step, and says where it came to.
+    pub(super) async fn step(&mut self, wait: bool) -> Result<End, Error> {
         let mut session = self.session().await?;
         let end = step(&mut session, &self.shared, wait).await.map_err(failed("chaining"))?;
         self.session = Some(session);
-        Ok(end.is_all())
+        Ok(end)
+    }
+
+    /// Rests after a step. Sooner over when somebody waits for the log; says whether it was.
+    async fn pause(&self) -> bool {
+        let mut rested = Duration::ZERO;
+        while rested < PAUSE {
+            tokio::time::sleep(PAUSE_WATCHED).await;
+            if self.shared.head.is_waited_for() {
+                return true;
+            }
+            rested = rested.saturating_add(PAUSE_WATCHED);
+        }
+        false
     }
 
     /// Tells what a step left behind, as often as it would look when there was nothing to do.
@@ -193,22 +208,30 @@ impl Sequencer {
             let is_closing = shared.sequencer.is_closed();
             shared.sequencer.state().is_set = false;
             let stepped = self.step(false).await;
-            if !matches!(stepped, Ok(true)) {
+            if !stepped.as_ref().is_ok_and(End::is_all) {
                 shared.sequencer.state().is_set = true;
                 // The gauge stays as it was where it cannot be counted.
                 let _ = tokio::time::timeout(BACKOFF_MAX, self.count()).await;
             }
-            match stepped {
-                Ok(_) => backoff = PAUSE,
-                Err(error) => {
-                    OBSERVE.failed("the chain waits", &error);
-                    backoff = backoff.saturating_mul(2).min(BACKOFF_MAX);
-                }
+            if let Err(error) = &stepped {
+                OBSERVE.failed("the chain waits", error);
             }
             if is_closing {
                 return;
             }
-            tokio::time::sleep(backoff).await;
+            match stepped {
+                Ok(end) => {
+                    backoff = PAUSE;
+                    if self.pause().await && end.linked > 0 {
+                        // Others, who are not watched, commit: what they do next is not waited for.
+                        shared.sequencer.state().is_set = true;
+                    }
+                }
+                Err(_) => {
+                    backoff = backoff.saturating_mul(2).min(BACKOFF_MAX);
+                    tokio::time::sleep(backoff).await;
+                }
+            }
         }
     }
 }
