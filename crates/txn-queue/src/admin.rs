@@ -159,7 +159,7 @@ pub trait QueueAdmin: Queue {
     /// Declares topics, groups and exchanges, all or nothing.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Unsupported`] when the backend lacks what is needed, [`crate::ErrorKind::Invalid`] for what contradicts itself or what exists. Nothing was declared.
+    /// [`crate::ErrorKind::Unsupported`] when the backend lacks what is needed, [`crate::ErrorKind::Invalid`] for what contradicts itself or what exists. Nothing was declared, unless it is [`crate::ErrorKind::Unknown`]: the same again tells.
     async fn declare(&self, topology: Topology) -> Result<(), Error>;
 
     /// Moves and cancels messages that are not due: one result each, in order.
@@ -171,13 +171,13 @@ pub trait QueueAdmin: Queue {
     /// Carries out an order. The same again changes nothing, but for [`Control::Seek`].
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] when there is no such group. Nothing was changed.
+    /// [`crate::ErrorKind::Invalid`] when there is no such group. Nothing was changed, unless it is [`crate::ErrorKind::Unknown`].
     async fn control(&self, control: Control) -> Result<(), Error>;
 
     /// Sends dead letters back. Two at the same time send each letter once.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] when there is no such group. Nothing was moved.
+    /// [`crate::ErrorKind::Invalid`] when there is no such group, or more than [`QueueLimits::receive_max`](crate::QueueLimits::receive_max) are asked for. Nothing was moved, unless it is [`crate::ErrorKind::Unknown`]: the same again moves what is left.
     async fn redrive(&self, redrive: Redrive) -> Result<Redriven, Error>;
 
     /// Tells how everything stands.

@@ -349,7 +349,7 @@ pub trait Queue: Send + Sync {
     /// Leases messages that are ready, and does not wait for any.
     ///
     /// # Errors
-    /// Nothing was leased.
+    /// Nothing was leased; with [`ErrorKind::Unknown`](crate::ErrorKind::Unknown), something may have been, and comes back when the lease ends.
     async fn receive(&self, receive: Receive) -> Result<Received, Error>;
 
     /// Settles deliveries: one result each, in order.

@@ -58,7 +58,8 @@ fn live(folder: &Path) {
         }
         let deliveries = match block_on(queue.receive(receive(2))) {
             Ok(received) => received.deliveries,
-            Err(error) if error.kind() == ErrorKind::Unavailable => {
+            // What was leased is held for nobody then, until the lease ends.
+            Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unknown) => {
                 note("failed", "receive");
                 Vec::new()
             }
