@@ -26,6 +26,7 @@ pub(super) const ALL: &[Scenario] = named![
     a_message_that_dies_is_settled_once_in_a_batch,
     a_letter_that_is_sent_back_holds_nobody_up,
     letters_that_are_sent_back_make_room,
+    a_redrive_of_what_is_not_there_fails_alone,
 ];
 
 /// The subject's group gives up after so many deliveries.
@@ -248,6 +249,28 @@ async fn letters_that_are_sent_back_make_room(harness: &Harness) -> Checked {
         subject.apply(&delivery, Action::Dead { reason: "no".into() }).await?;
         let redriven = subject.queue.redrive(everything(&subject)).await?;
         equal("what was sent back", &redriven, &Redriven { moved: 1, has_more: false })?;
+    }
+    Ok(())
+}
+
+/// Calls that are decided together are not told each other's errors.
+async fn a_redrive_of_what_is_not_there_fails_alone(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?.plain().await?;
+    let nowhere = subject.through(&Topic::new("nowhere")?, "workers")?;
+    for round in 0..20 {
+        let id = format!("m{round}");
+        let ids = [id.as_str()];
+        let beside = futures_util::future::join4(
+            subject.receive(0),
+            nowhere.queue.redrive(everything(&nowhere)),
+            subject.send(&ids),
+            subject.receive(1),
+        );
+        let (asked, redriven, sent, received) = beside.await;
+        equal("the redrive", &redriven.map_err(|error| error.kind()), &Err(crate::ErrorKind::Invalid))?;
+        sent?;
+        equal("what was asked for", &asked?.len(), &0)?;
+        subject.settle_all(&received?, &Action::Ack).await?;
     }
     Ok(())
 }

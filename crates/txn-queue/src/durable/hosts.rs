@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fmt::Display, time::Duration};
 use txn_change::Timestamp;
 
 use super::{
-    medium::{FromHost, Medium},
+    medium::{FromHost, HOSTED, Medium},
     step::{self, Op},
     turn::{Stop, Turn},
 };
@@ -109,7 +109,12 @@ impl<M: Medium> Turn<'_, M> {
             if page.is_empty() {
                 break;
             }
+            // What is committed while this is read comes with the next turn: whoever holds a lock of a lease's has committed before it was free.
+            let is_last = page.len() < HOSTED;
             self.place(topic, id, page).await?;
+            if is_last {
+                break;
+            }
         }
         Ok(())
     }

@@ -54,7 +54,7 @@ impl<M: Medium> Turn<'_, M> {
 
     pub(crate) async fn redrive(&mut self, redrive: &Redrive) -> Result<Redriven, Stop> {
         let topic = redrive.group.topic();
-        let known = self.topics.get_mut(topic).ok_or_else(|| Stop::Needs(topic.clone()))?;
+        let known = self.replica(topic)?;
         let letters = known.topic.group(&redrive.group).map_err(Stop::Refused)?.spec.dead_letter_topic();
         let room = known.topic.spec.messages_max.saturating_sub(known.topic.log.len());
         let max = redrive.max.min(usize::try_from(room).unwrap_or(usize::MAX));

@@ -100,8 +100,7 @@ pub(crate) enum FromHost {
 }
 
 /// Things that hosts did in a page, at most.
-#[cfg(feature = "postgres")]
-pub(crate) const HOSTED: i64 = 1_024;
+pub(crate) const HOSTED: usize = 1_024;
 
 /// A step on its way.
 pub(crate) struct Written<'d> {

@@ -1,7 +1,7 @@
 //! Messages on their way into a topic, and those that wait there under a schedule key.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -52,7 +52,9 @@ impl<M: Medium> Turn<'_, M> {
             if !ids.is_empty() {
                 let repeats = self.medium.repeats(id, &ids, self.now).await?;
                 // What this very turn has taken is not in the medium yet.
+                let asked: HashSet<&DedupeId> = ids.iter().collect();
                 let drafted = self.drafts.get(topic).into_iter().flat_map(|draft| &draft.repeats);
+                let drafted = drafted.filter(|repeat| asked.contains(&repeat.id));
                 let drafted = drafted.map(|repeat| (repeat.id.clone(), repeat.digest));
                 known.seen.entry(topic.clone()).or_default().extend(repeats.into_iter().chain(drafted));
             }

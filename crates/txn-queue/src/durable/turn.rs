@@ -11,7 +11,7 @@ use super::{
     declared::Declared,
     medium::{Draft, Medium, Written},
     pack::{self, Opened},
-    replica::Replica,
+    replica::{Hosted, Replica},
     row::Row,
     step::{self, Leases, Op, Step},
 };
@@ -28,6 +28,9 @@ use crate::{
     queue::{Action, Group, Receive, Settle, Settled},
     topology::Topology,
 };
+
+/// Packs that are read at once, at most: some megabytes, unless messages are large.
+const PACKS_READ: usize = 64;
 
 /// Why a turn did not come to its end.
 #[derive(Debug)]
@@ -120,7 +123,9 @@ impl<'t, M: Medium> Turn<'t, M> {
             return Err(Stop::Needs(topic.clone()));
         }
         let known = self.medium.known(topic);
-        let replica = super::medium::read(self.medium, known, id, topic).await?;
+        let mut replica = super::medium::read(self.medium, known, id, topic).await?;
+        // What hosts brought for it is looked for from the beginning: the look of this turn was at other topics.
+        replica.hosted = Hosted::default();
         if replica.at > self.now {
             // What has been decided is read again at the time of the whole step, and must come to the same then; and leases may end by then of which no host was asked. It is decided anew, at the later time.
             return Err(Stop::Needs(topic.clone()));
@@ -259,14 +264,15 @@ impl<'t, M: Medium> Turn<'t, M> {
         }
         if !missing.is_empty() {
             let firsts: Vec<u64> = missing.keys().copied().collect();
-            let packs = self.medium.packs(replica.id, &firsts).await?;
-            for pack in packs {
-                let first = pack.first;
-                let opened = Opened::new(pack)?;
-                for position in missing.remove(&first).into_iter().flatten() {
-                    rows.extend(opened.row(position)?);
+            for firsts in firsts.chunks(PACKS_READ) {
+                for pack in self.medium.packs(replica.id, firsts).await? {
+                    let first = pack.first;
+                    let opened = Opened::new(pack)?;
+                    for position in missing.remove(&first).into_iter().flatten() {
+                        rows.extend(opened.row(position)?);
+                    }
+                    replica.packs.read(first, opened);
                 }
-                replica.packs.read(first, opened);
             }
         }
         if rows.len() != positions.len() {

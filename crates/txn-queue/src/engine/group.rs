@@ -89,7 +89,7 @@ pub(crate) struct GroupState {
     counts: GroupStats,
     /// How often something may have become ready.
     changes: u64,
-    wakers: Vec<Waker>,
+    wakers: BTreeMap<u64, Waker>,
 }
 
 impl GroupState {
@@ -105,7 +105,7 @@ impl GroupState {
             next_at: Timestamp::MIN,
             counts: GroupStats::default(),
             changes: 0,
-            wakers: Vec::new(),
+            wakers: BTreeMap::new(),
             spec,
         };
         group.seek(group.spec.start, log);
@@ -145,14 +145,13 @@ impl GroupState {
     /// Something may have become ready: whoever waits is to look.
     pub(crate) fn changed(&mut self, wakers: &mut Vec<Waker>) {
         self.changes = self.changes.wrapping_add(1);
-        wakers.append(&mut self.wakers);
+        wakers.extend(std::mem::take(&mut self.wakers).into_values());
     }
 
+    /// The waker of a wait; `None` when it has ended.
     #[cfg(feature = "memory")]
-    pub(crate) fn register(&mut self, waker: &Waker) {
-        if !self.wakers.iter().any(|known| known.will_wake(waker)) {
-            self.wakers.push(waker.clone());
-        }
+    pub(crate) fn register(&mut self, wait: u64, waker: Option<&Waker>) {
+        super::register(&mut self.wakers, wait, waker);
     }
 
     /// Does what time has brought: ends leases, makes ready what is due, takes in what is new. Gives back what is to die.
@@ -213,7 +212,9 @@ impl GroupState {
         if is_removed {
             self.withdraw(position, log, now);
             self.set(position, State::Done, now);
+            self.forget_reasons(position);
             self.forget_done();
+            self.forget_moved();
         } else {
             slot.until = due;
             self.waiting.push(Reverse((due, position)));

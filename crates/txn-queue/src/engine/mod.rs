@@ -20,3 +20,16 @@ pub(crate) fn between(earlier: Timestamp, later: Timestamp) -> Duration {
     let nanos = later.as_nanos().saturating_sub(earlier.as_nanos()).max(0);
     Duration::from_nanos(nanos.unsigned_abs())
 }
+
+/// Keeps the waker of a wait, or lets go of it: those of waits that were given up would gather without bound.
+#[cfg(feature = "memory")]
+fn register(
+    wakers: &mut std::collections::BTreeMap<u64, std::task::Waker>,
+    wait: u64,
+    waker: Option<&std::task::Waker>,
+) {
+    match waker {
+        Some(waker) => drop(wakers.insert(wait, waker.clone())),
+        None => drop(wakers.remove(&wait)),
+    }
+}

@@ -22,23 +22,22 @@ pub(crate) struct Topic {
     pub(crate) log: Log,
     pub(crate) groups: BTreeMap<GroupName, GroupState>,
     pub(crate) dropped: u64,
-    room: Vec<Waker>,
+    room: BTreeMap<u64, Waker>,
 }
 
 impl Topic {
     pub(crate) fn new(spec: TopicSpec) -> Self {
-        Self { spec, log: Log::default(), groups: BTreeMap::new(), dropped: 0, room: Vec::new() }
+        Self { spec, log: Log::default(), groups: BTreeMap::new(), dropped: 0, room: BTreeMap::new() }
     }
 
     pub(crate) fn has_room(&self) -> bool {
         self.log.len() < self.spec.messages_max || self.spec.overflow == Overflow::DropOldest
     }
 
+    /// The waker of a wait for room; `None` when it has ended.
     #[cfg(feature = "memory")]
-    pub(crate) fn register_room(&mut self, waker: &Waker) {
-        if !self.room.iter().any(|known| known.will_wake(waker)) {
-            self.room.push(waker.clone());
-        }
+    pub(crate) fn register_room(&mut self, wait: u64, waker: Option<&Waker>) {
+        super::register(&mut self.room, wait, waker);
     }
 
     pub(crate) fn group(&mut self, group: &Group) -> Result<&mut GroupState, Error> {
@@ -94,7 +93,7 @@ impl Topic {
         let count = self.log.iter().take_while(goes).count();
         self.log.drop_first(count, gone);
         if count > 0 {
-            wakers.append(&mut self.room);
+            wakers.extend(std::mem::take(&mut self.room).into_values());
         }
     }
 

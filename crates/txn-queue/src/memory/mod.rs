@@ -193,6 +193,12 @@ impl Memory {
     }
 
     async fn wait_unobserved(&self, wait: Wait) -> Result<(), Error> {
+        let number = {
+            let (mut state, _) = self.state();
+            state.waits = state.waits.wrapping_add(1);
+            state.waits
+        };
+        let _given_up = GivenUp { memory: self, wait: &wait, number };
         poll_fn(|context| {
             let (mut state, _) = self.state();
             let is_there = match &wait {
@@ -203,7 +209,7 @@ impl Memory {
                     };
                     match topic.topic.group(group) {
                         Ok(group) if group.changes() == seen.0 => {
-                            group.register(context.waker());
+                            group.register(number, Some(context.waker()));
                             false
                         }
                         Ok(_) => true,
@@ -213,7 +219,7 @@ impl Memory {
                 Wait::Room(topic) => match state.topic(topic) {
                     Ok(known) if known.topic.has_room() => true,
                     Ok(known) => {
-                        known.topic.register_room(context.waker());
+                        known.topic.register_room(number, Some(context.waker()));
                         false
                     }
                     Err(error) => return Poll::Ready(Err(error)),
@@ -222,6 +228,28 @@ impl Memory {
             if is_there { Poll::Ready(Ok(())) } else { Poll::Pending }
         })
         .await
+    }
+}
+
+/// Takes the waker of a wait away that has ended.
+struct GivenUp<'m> {
+    memory: &'m Memory,
+    wait: &'m Wait,
+    number: u64,
+}
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        let mut state = self.memory.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(known) = state.topic(self.wait.topic()) else { return };
+        match self.wait {
+            Wait::Room(_) => known.topic.register_room(self.number, None),
+            Wait::Messages(group, _) => {
+                if let Ok(group) = known.topic.group(group) {
+                    group.register(self.number, None);
+                }
+            }
+        }
     }
 }
 

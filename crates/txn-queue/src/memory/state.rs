@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) routes: Routes,
     /// The last token that was given.
     pub(super) tokens: u64,
+    /// Waits that have begun.
+    pub(super) waits: u64,
     pub(super) last: Option<Timestamp>,
 }
 

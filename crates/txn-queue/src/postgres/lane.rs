@@ -147,7 +147,13 @@ impl Lane {
                     Ended::Failed(error) => jobs.into_iter().for_each(|job| job.fail(&error)),
                     Ended::Lost(error) => jobs.into_iter().for_each(|job| job.lost(&error)),
                     Ended::Lock => shared.state().push_again(jobs, &BTreeSet::new()),
-                    Ended::Again(also) => shared.state().push_again(jobs, &also),
+                    Ended::Again(mut also) => {
+                        // What an earlier round needed is needed still: every round has more than the one before.
+                        if !also.is_empty() {
+                            also.extend(topics.iter().cloned());
+                        }
+                        shared.state().push_again(jobs, &also);
+                    }
                 }
             }
         }
@@ -341,7 +347,9 @@ async fn session(shared: &Shared) -> Result<PgConnection, Error> {
     let mut session = connect(&shared.session, shared.answer_max).await?;
     let prepared = raw_sql(AssertSqlSafe(shared.sql.prepare.clone())).execute(&mut session);
     within(shared.answer_max, prepared).await.map_err(failed("preparing a session"))?;
-    let mended = within(shared.answer_max, ask(&shared.sql.ticket_mend).execute(&mut session)).await;
+    // One at a time: the sequence is read, and then set.
+    let mend = format!("{}; {}; COMMIT", shared.sql.begin([0].into_iter()), shared.sql.ticket_mend);
+    let mended = within(shared.answer_max, raw_sql(AssertSqlSafe(mend)).execute(&mut session)).await;
     mended.map_err(failed("looking at the tickets"))?;
     shared.sessions.fetch_add(1, Ordering::SeqCst);
     Ok(session)

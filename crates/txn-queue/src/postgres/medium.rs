@@ -270,7 +270,8 @@ impl Medium for InSession<'_> {
             return Ok(Vec::new());
         }
         let sql = self.sql;
-        let asked = ask(&sql.hosted).bind(topic).bind(from).bind(HOSTED);
+        let max = i64::try_from(HOSTED).unwrap_or(i64::MAX);
+        let asked = ask(&sql.hosted).bind(topic).bind(from).bind(max);
         let rows = self.list("reading what hosts did", asked, |row| {
             let group = name(row.try_get(1)?, |text| GroupName::new(text))?;
             Ok((group, row.try_get::<Option<String>, _>(2)?, row.try_get::<Vec<u8>, _>(3)?))

@@ -247,11 +247,19 @@ impl Postgres {
     }
 
     async fn call<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, Error> {
-        self.call_or(job, Err(Error::new(ErrorKind::Closed, "the queue was closed in the middle of it"))).await
+        let lost = || {
+            let kind = if self.shared.is_closed() { ErrorKind::Closed } else { ErrorKind::Unknown };
+            Err(Error::new(kind, "the call died in the middle of it"))
+        };
+        self.call_or(job, lost).await
     }
 
-    /// Gives `lost` when whoever did it has died before it answered: what waits when the queue is closed is told so.
-    async fn call_or<T>(&self, job: impl FnOnce(Reply<T>) -> Job, lost: Result<T, Error>) -> Result<T, Error> {
+    /// Gives what `lost` does when whoever did it has died before it answered: what waits when the queue is closed is told so.
+    async fn call_or<T>(
+        &self,
+        job: impl FnOnce(Reply<T>) -> Job,
+        lost: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         {
             let mut state = self.shared.state();
@@ -266,7 +274,7 @@ impl Postgres {
             state.push(job);
         }
         self.shared.there_is_work();
-        answer.await.unwrap_or(lost)
+        answer.await.unwrap_or_else(|_| lost())
     }
 
     async fn topics(&self) -> Result<Vec<Topic>, Error> {
@@ -279,8 +287,12 @@ async fn prepare(session: &mut PgConnection, sql: &Sql) -> Result<(), Error> {
     let doing = "preparing the schema";
     let begin = sql.begin([0].into_iter());
     raw_sql(AssertSqlSafe(begin)).execute(&mut *session).await.map_err(failed(doing))?;
-    for text in &sql.setup {
-        raw_sql(AssertSqlSafe(text.clone())).execute(&mut *session).await.map_err(failed(doing))?;
+    // What is there already is not made again: that would lock tables which others read, and all who come after would wait.
+    let has_format = ask(&sql.has_format).fetch_one(&mut *session).await.and_then(|row| row.try_get::<bool, _>(0));
+    if !has_format.map_err(failed(doing))? {
+        for text in &sql.setup {
+            raw_sql(AssertSqlSafe(text.clone())).execute(&mut *session).await.map_err(failed(doing))?;
+        }
     }
     let found = ask(&sql.format).fetch_one(&mut *session).await.map_err(failed(doing))?;
     match found.try_get::<Option<i32>, _>(0).map_err(failed(doing))? {
@@ -346,7 +358,7 @@ impl Postgres {
     async fn publish_unobserved(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
         self.shared.limits.check_batch(batch.len())?;
         let lost = vec![Published::Unknown; batch.len()];
-        self.call_or(|reply| Job::Publish(batch, reply), Ok(lost)).await
+        self.call_or(|reply| Job::Publish(batch, reply), || Ok(lost)).await
     }
 
     async fn receive_unobserved(&self, receive: Receive) -> Result<Received, Error> {
@@ -357,7 +369,7 @@ impl Postgres {
     async fn settle_unobserved(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
         self.shared.limits.check_settle(&batch)?;
         let lost = vec![Settled::Unknown; batch.len()];
-        self.call_or(|reply| Job::Settle(batch, reply), Ok(lost)).await
+        self.call_or(|reply| Job::Settle(batch, reply), || Ok(lost)).await
     }
 
     async fn wait_unobserved(&self, wait: Wait) -> Result<(), Error> {
@@ -378,7 +390,7 @@ impl QueueAdmin for Postgres {
     async fn reschedule(&self, batch: Vec<Reschedule>) -> Result<Vec<Rescheduled>, Error> {
         self.shared.limits.check_batch(batch.len())?;
         let lost = vec![Rescheduled::Unknown; batch.len()];
-        self.call_or(|reply| Job::Reschedule(batch, reply), Ok(lost)).await
+        self.call_or(|reply| Job::Reschedule(batch, reply), || Ok(lost)).await
     }
 
     async fn control(&self, control: Control) -> Result<(), Error> {

@@ -67,8 +67,13 @@ impl State {
 
     pub(super) fn push(&mut self, job: Job) {
         let (topics, extends) = (job.topics(&self.declared), extends(&job));
+        // Those that wait for several topics, or for all, are not passed for ever.
+        let is_behind = |waiter: &Waiter| {
+            let is_shared = waiter.topics.len() > 1 && !waiter.topics.is_disjoint(&topics);
+            waiter.extends || waiter.is_declaration() || is_shared
+        };
         let at = if extends {
-            self.waiting.iter().rposition(|waiter| waiter.extends).map_or(0, |last| last.saturating_add(1))
+            self.waiting.iter().rposition(is_behind).map_or(0, |last| last.saturating_add(1))
         } else {
             self.waiting.len()
         };
@@ -79,7 +84,7 @@ impl State {
     pub(super) fn push_again(&mut self, jobs: Vec<Job>, also: &BTreeSet<Topic>) {
         for job in jobs.into_iter().rev() {
             let mut topics = job.topics(&self.declared);
-            topics.extend(also.iter().cloned());
+            topics.extend(also.iter().filter(|topic| self.declared.topics.contains_key(*topic)).cloned());
             let extends = extends(&job);
             self.waiting.push_front(Waiter { job, topics, extends });
         }
@@ -100,9 +105,15 @@ impl State {
         let mut reserved = self.busy.clone();
         let mut chosen = None;
         let is_meant = |waiter: &Waiter| lanes == Lanes::All || waiter.extends;
-        for (at, waiter) in self.waiting.iter().enumerate().filter(|(_, waiter)| is_meant(waiter)) {
+        for (at, waiter) in self.waiting.iter().enumerate() {
+            if !is_meant(waiter) && !waiter.is_declaration() {
+                if waiter.topics.len() > 1 {
+                    reserved.extend(waiter.topics.iter().cloned());
+                }
+                continue;
+            }
             if waiter.is_declaration() {
-                if at == 0 && self.at_work == 0 {
+                if at == 0 && self.at_work == 0 && is_meant(waiter) {
                     chosen = Some(at);
                 }
                 break;

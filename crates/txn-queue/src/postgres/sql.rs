@@ -23,6 +23,7 @@ pub(super) struct Sql {
     /// And those of leases from here.
     lease_locks: i64,
     pub(super) setup: [String; 2],
+    pub(super) has_format: String,
     pub(super) format: String,
     pub(super) format_write: String,
     pub(super) topology: String,
@@ -112,6 +113,7 @@ const SETUP: &str = "
         data bytea NOT NULL,
         PRIMARY KEY (topic, ticket)
     );
+    CREATE INDEX IF NOT EXISTS hosted_ticket ON {s}.hosted (ticket);
     -- Messages that hosts have committed and that could not be taken, with the reason.
     CREATE TABLE IF NOT EXISTS {s}.refused (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -161,6 +163,7 @@ impl Sql {
             locks: digest.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes)),
             lease_locks: digest.last_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes)),
             setup: [sql("CREATE SCHEMA IF NOT EXISTS {s}"), sql(SETUP)],
+            has_format: format!("SELECT to_regclass('{schema}.format') IS NOT NULL"),
             format: sql("SELECT max(version) FROM {s}.format"),
             format_write: sql("INSERT INTO {s}.format (version) VALUES ($1)"),
             topology: sql("SELECT json FROM {s}.topology ORDER BY version DESC LIMIT 1"),
@@ -203,7 +206,7 @@ impl Sql {
                 SELECT nextval('{s}.ticket') FROM me WHERE me.id IS NOT NULL"),
             // Logical replication carries no sequences: a server that has taken over would give tickets a second time.
             ticket_mend: sql("SELECT setval('{s}.ticket', given.last) FROM {s}.ticket,
-                    (SELECT max(ticket) AS last FROM {s}.hosted) AS given
+                    (SELECT ticket AS last FROM {s}.hosted ORDER BY ticket DESC LIMIT 1) AS given
                 WHERE given.last > CASE WHEN is_called THEN last_value ELSE 0 END"),
             host_publish: sql("WITH me AS MATERIALIZED (SELECT pg_current_xact_id() AS id)
                 INSERT INTO {s}.hosted (topic, ticket, head, data)

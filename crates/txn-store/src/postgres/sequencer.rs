@@ -222,7 +222,10 @@ impl Sequencer {
             match stepped {
                 Ok(end) => {
                     backoff = PAUSE;
-                    if self.pause().await && end.linked > 0 {
+                    if end.is_busy {
+                        // Whoever steps tells what came of it.
+                        tokio::time::sleep(PAUSE).await;
+                    } else if self.pause().await && end.linked > 0 {
                         // Others, who are not watched, commit: what they do next is not waited for.
                         shared.sequencer.state().is_set = true;
                     }
@@ -260,8 +263,11 @@ async fn hear(shared: &Shared) -> sqlx::Result<()> {
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.listen(&shared.channel).await?;
     loop {
-        // What is told is a hint: anybody may notify. The end of the log is read where it stands.
-        let _told = listener.recv().await?;
-        shared.sequencer.wake();
+        // What is told is a hint: anybody may notify. The end of the log is read where it stands, unless it is known to be there already.
+        let told = listener.recv().await?;
+        let is_known = told.payload().parse::<u64>().is_ok_and(|position| position <= shared.head.get().0);
+        if !is_known {
+            shared.sequencer.wake();
+        }
     }
 }
