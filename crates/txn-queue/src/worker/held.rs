@@ -82,7 +82,9 @@ impl Held {
         let wait = difference(self.now(), self.first_due());
         self.shared.metrics.wait.record(wait);
         self.shared.metrics.in_flight.increment(1.0);
-        self.begun = Some(Instant::now());
+        let now = Instant::now();
+        self.begun = Some(now);
+        self.shared.leases.begin(self.number, now);
     }
 
     /// The backend's time, as far as it can be told: it said when the lease would end, and so when it began.
@@ -95,11 +97,13 @@ impl Held {
         self.job.message().first_due(self.job.accepted_at())
     }
 
-    /// How long a message that goes back is held before it does: long enough that no loop is busy with it.
+    /// How long a message that goes back is held before it does: long enough that no loop is busy with it, and no longer than its lease is kept.
     pub(super) fn rest(&self, end: &End) -> Option<Duration> {
         let rests = matches!(self.class(end), Some(Class::Release | Class::Unavailable));
         let policy = self.policy();
-        (rests && !self.shared.is_draining()).then(|| policy.base.min(policy.max))
+        let held = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        let left = self.shared.hold_max.saturating_sub(held);
+        (rests && !self.shared.is_draining()).then(|| policy.base.min(policy.max).min(left))
     }
 
     fn policy(&self) -> RetryPolicy {

@@ -30,7 +30,10 @@ pub(super) struct Kept {
     pub(super) is_last: bool,
     /// How long the message had waited before it was asked for.
     pub(super) waited: Duration,
+    /// When it was asked for.
     pub(super) since: Instant,
+    /// When its handler began.
+    begun: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -67,9 +70,17 @@ impl Leases {
         let number = book.next;
         book.next = number.wrapping_add(1);
         let (lease, message) = (delivery.lease.clone(), Arc::clone(&delivery.message));
-        let kept = Kept { lease, message, until, is_over: false, is_last: delivery.is_last, waited, since };
+        let kept =
+            Kept { lease, message, until, is_over: false, is_last: delivery.is_last, waited, since, begun: None };
         book.entries.insert(number, Entry { kept, lost });
         (number, told)
+    }
+
+    /// From now on it is held for so long at most.
+    pub(super) fn begin(&self, number: u64, now: Instant) {
+        if let Some(entry) = self.book().entries.get_mut(&number) {
+            entry.kept.begun = Some(now);
+        }
     }
 
     /// It is held no more. `None` when that was said before.
@@ -82,11 +93,11 @@ impl Leases {
         self.book().entries.drain().map(|(_, entry)| entry.kept).collect()
     }
 
-    /// Those that are to be extended: not the ones that have ended, nor what has been held for too long.
+    /// Those that are to be extended: not the ones that have ended, nor those whose handlers began too long ago. One that waits for its handler is kept however long that takes: those before it are bounded.
     fn living(&self, now: Instant, hold_max: Duration) -> Vec<(u64, Lease)> {
         let book = self.book();
-        let is_living =
-            |entry: &Entry| !entry.kept.is_over && now.saturating_duration_since(entry.kept.since) < hold_max;
+        let is_young = |begun: Instant| now.saturating_duration_since(begun) < hold_max;
+        let is_living = |entry: &Entry| !entry.kept.is_over && entry.kept.begun.is_none_or(is_young);
         let living = book.entries.iter().filter(|(_, entry)| is_living(entry));
         living.map(|(number, entry)| (*number, entry.kept.lease.clone())).collect()
     }

@@ -95,7 +95,7 @@ pub struct Worker<L = Identity> {
 }
 
 impl Worker {
-    /// A worker of a group: a new incarnation, 16 handlers at a time, nothing held in advance, leases of 30 seconds that are extended for an hour at most, and a drain of 30 seconds.
+    /// A worker of a group: a new incarnation, 16 handlers at a time, nothing held in advance, leases of 30 seconds that are extended until an hour after a handler began, and a drain of 30 seconds.
     pub fn new(queue: Arc<dyn Queue>, group: Group) -> Self {
         Self {
             queue,
@@ -143,7 +143,8 @@ impl<L> Worker<L> {
         self
     }
 
-    /// How long a message is held, at most: a handler that takes longer is dropped and has failed. [`super::Timeout`] is for shorter times.
+    /// How long a message is held from when its handler begins, at most: a handler that takes longer is dropped and has failed. [`super::Timeout`] is for shorter times.
+    /// What waits for its handler is kept as long as it waits.
     pub const fn hold_max(mut self, hold_max: Duration) -> Self {
         self.hold_max = hold_max;
         self
