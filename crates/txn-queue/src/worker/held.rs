@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc::WeakUnboundedSender},
+    sync::{OwnedSemaphorePermit, mpsc::WeakUnboundedSender, watch},
     time::Instant,
 };
 use txn_change::Timestamp;
@@ -32,7 +32,7 @@ pub(super) struct Held {
     pub(super) shared: Arc<Shared>,
     pub(super) job: Job,
     pub(super) is_probe: bool,
-    pub(super) lost: tokio::sync::watch::Receiver<bool>,
+    lost: watch::Receiver<bool>,
     number: u64,
     received: Instant,
     begun: Option<Instant>,
@@ -85,6 +85,13 @@ impl Held {
         let now = Instant::now();
         self.begun = Some(now);
         self.shared.leases.begin(self.number, now);
+    }
+
+    /// Whether somebody else may have the message by now. Asked of the clock as well: the heartbeat may be late to tell.
+    pub(super) fn is_lost(&self) -> bool {
+        let is_news = self.shared.leases.lapses(self.number, Instant::now());
+        self.shared.metrics.lost.increment(u64::from(is_news));
+        *self.lost.borrow()
     }
 
     /// The backend's time, as far as it can be told: it said when the lease would end, and so when it began.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -116,6 +117,13 @@ impl Leases {
         !entry.lost.send_replace(true)
     }
 
+    /// Tells this one when its time has passed. Whether that is news.
+    pub(super) fn lapses(&self, number: u64, now: Instant) -> bool {
+        let book = self.book();
+        let lapsed = book.entries.get(&number).filter(|entry| entry.kept.until <= now);
+        lapsed.is_some_and(|entry| !entry.lost.send_replace(true))
+    }
+
     /// Tells those whose time has passed, and gives back how many, and when the next one's does.
     fn lapse(&self, now: Instant) -> (u64, Option<Instant>) {
         let book = self.book();
@@ -138,15 +146,27 @@ pub(super) async fn beat(shared: Arc<Shared>) {
     let third = part(lease, 3);
     let mut next = after(Instant::now(), third);
     loop {
+        meanwhile(&shared, sleep_until(next)).await;
+        // The time of others passes while a queue that does not answer is waited for.
+        let is_kept = meanwhile(&shared, extend_all(&shared)).await;
+        next = after(Instant::now(), if is_kept { third } else { part(lease, 12) });
+    }
+}
+
+/// Awaits a future, and tells those whose time passes until it ends, each at its instant.
+async fn meanwhile<F: Future>(shared: &Shared, future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
         let now = Instant::now();
         let (lapsed, first) = shared.leases.lapse(now);
         shared.metrics.lost.increment(lapsed);
-        if now < next {
-            sleep_until(first.map_or(next, |first| first.min(next))).await;
-            continue;
+        // More may have come in by then.
+        let third = after(now, part(shared.lease, 3));
+        tokio::select! {
+            biased;
+            output = &mut future => return output,
+            () = sleep_until(first.map_or(third, |first| first.min(third))) => {}
         }
-        let is_kept = extend_all(&shared).await;
-        next = after(Instant::now(), if is_kept { third } else { part(lease, 12) });
     }
 }
 

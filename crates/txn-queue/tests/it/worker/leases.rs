@@ -129,6 +129,66 @@ async fn a_handler_that_lost_its_lease_is_told_and_settles_nothing() {
     assert_eq!(home.queue.settles.load(Ordering::SeqCst), 0);
 }
 
+/// The queue answers no extension, and each of three is waited for on its own: the handler is told at the instant at which its lease ends, and not when the queue has been waited for.
+///
+/// Case Q3.
+#[tokio::test(start_paused = true)]
+async fn a_handler_is_told_in_time_while_an_extension_hangs() {
+    let home = Home::new(9).await;
+    home.publish_numbers(3).await;
+    set(&home.queue.extend, Fault::Hang);
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let handler = Handler(move |job: Job| {
+        let tell = tell.clone();
+        async move {
+            let begun = Instant::now();
+            job.lost().await;
+            let _ = tell.send(begun.elapsed());
+            std::future::pending().await
+        }
+    });
+    let running = Running::start(home.worker().lease(12 * SECOND).batch(1).drain(SECOND), handler);
+    for _ in 0..3 {
+        let elapsed = told.recv().await.unwrap();
+        assert!((12 * SECOND..12 * SECOND + SECOND / 10).contains(&elapsed), "{elapsed:?}");
+    }
+    running.ended().await;
+}
+
+/// The heartbeat does not come round, and so tells nobody: a message whose lease has ended while it waited is not begun on it. Somebody else may have it.
+///
+/// Case Q49.
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_lease_is_over_is_not_begun() {
+    let home = Home::new(9).await;
+    home.publish_numbers(3).await;
+    let apart = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let seen = Seen::default();
+    let handler = {
+        let seen = seen.clone();
+        Handler(move |job: Job| {
+            seen.add(&job);
+            sleep_and_be_done(4 * SECOND)
+        })
+    };
+    let worker = home.worker().concurrency(1).prefetch(2).lease(3 * SECOND).heartbeat_on(apart.handle().clone());
+    let running = Running::start(worker, handler);
+    sleep(3 * SECOND + SECOND / 2).await;
+    assert_eq!((seen.total(), home.stats().await.leased), (1, 3));
+    let others = home.take(3).await;
+    assert!(others.iter().all(|delivery| delivery.deliveries == 2) && others.len() == 3, "{others:?}");
+    sleep(60 * SECOND).await;
+    assert_eq!(seen.total(), 1);
+    let drained = running.ended().await;
+    assert_eq!((drained.done, drained.lost), (0, 3), "{drained:?}");
+    apart.shutdown_background();
+}
+
+async fn sleep_and_be_done(time: std::time::Duration) -> Result<(), Failure> {
+    sleep(time).await;
+    Ok(())
+}
+
 /// One extension that fails, hangs, or whose answer is lost costs no lease.
 ///
 /// Case Q49.
