@@ -234,11 +234,12 @@ impl<L> Worker<L> {
         let service = self.layer.layer(service);
         let (drain, heartbeat) = (self.drain, self.heartbeat.clone().unwrap_or_else(Handle::current));
         let shared = Arc::new(self.shared());
-        let cut_off = CutOff(Arc::clone(&shared));
         let (settler, settlements) = unbounded_channel();
         let mut settling = Task(tokio::spawn(settle(Arc::clone(&shared), settlements)));
         let mut beating = Task(heartbeat.spawn(beat(Arc::clone(&shared))));
         let mut jobs = JoinSet::new();
+        // Below the jobs, so that it is dropped before they are: other threads may be dropping them by then.
+        let cut_off = CutOff(Arc::clone(&shared));
 
         let (pulled, deadline) = {
             let (hand, inbox) = unbounded_channel();
