@@ -62,7 +62,7 @@ impl Slot {
     }
 }
 
-/// Instants at which nobody waits any more, beside twice as many as there are messages, at most.
+/// Instants at which nobody waits any more, and turns, beside twice as many as there are messages, at most.
 const MOVED_MAX: usize = 1_024;
 
 /// A message that is to go to the dead letters.
@@ -215,6 +215,7 @@ impl GroupState {
             self.forget_reasons(position);
             self.forget_done();
             self.forget_moved();
+            self.forget_turns(log, now);
         } else {
             slot.until = due;
             self.waiting.push(Reverse((due, position)));
@@ -314,27 +315,74 @@ mod tests {
     use super::*;
     use crate::{
         message::Priority,
-        name::{GroupName, Topic},
+        name::{GroupName, Key, Topic, WorkerId},
     };
 
-    #[test]
-    fn a_message_that_is_moved_without_end_takes_no_more_memory() {
-        let group = Group::new(Topic::new("t").expect("a name"), GroupName::new("g").expect("a name"));
-        let (now, due, expires) = (Timestamp::from_nanos(0), Timestamp::from_nanos(1), Timestamp::MAX);
-        let (key, only, priority) = (None, None, Priority::default());
-        let mut log = Log::default();
-        log.push(Stored {
+    fn stored(key: Option<Key>, accepted_at: Timestamp, due: Timestamp) -> Stored {
+        Stored {
             key,
-            priority,
-            accepted_at: now,
+            priority: Priority::default(),
+            accepted_at,
             due,
-            expires,
-            only,
+            expires: Timestamp::MAX,
+            only: None,
             is_removed: false,
             is_moved: false,
             #[cfg(feature = "memory")]
             carried: None,
-        });
+        }
+    }
+
+    /// A group that is paused takes no turns, while the oldest messages go, or are cancelled, and others come.
+    #[test]
+    fn what_goes_from_a_paused_group_takes_no_more_memory() {
+        let group = Group::new(Topic::new("t").expect("a name"), GroupName::new("g").expect("a name"));
+        for (has_keys, is_cancelled) in [(true, false), (false, false), (true, true), (false, true)] {
+            let mut log = Log::default();
+            let mut state = GroupState::new(GroupSpec::new(group.clone()), &log);
+            state.set_paused(true);
+            for number in 0..20_000u64 {
+                // One key always has a message, and the turn before all others.
+                let key = if number % 2 == 0 { "hot".to_owned() } else { number.to_string() };
+                let key = has_keys.then(|| Key::new(key).expect("a key"));
+                let now = Timestamp::from_nanos(i64::try_from(number).expect("few"));
+                let position = log.push(stored(key, now, now));
+                state.advance(&log, now);
+                if let Some(oldest) = position.checked_sub(10).filter(|_| is_cancelled) {
+                    log.get_mut(oldest).expect("it is there").is_removed = true;
+                    state.rescheduled(oldest, &log, now);
+                } else if log.len() > 10 {
+                    state.drop_first(&log, now);
+                    log.drop_first(1, |_, _| {});
+                }
+            }
+            assert!(state.ready.turns() <= 2 * MOVED_MAX, "{}", state.ready.turns());
+            assert!(state.lanes.len() <= 2 * MOVED_MAX, "{}", state.lanes.len());
+            state.set_paused(false);
+            let worker = WorkerId::new("w").expect("a name");
+            let now = Timestamp::from_nanos(20_000);
+            let mut given = Vec::new();
+            for _ in 0..20 {
+                let wanted = Wanted { worker: &worker, max: 100, until: Timestamp::MAX };
+                state.receive_each(wanted, &log, now, &mut 0, |leased, _| given.push(leased.position));
+                for position in log.first()..log.end() {
+                    if state.slot(position).is_some_and(|slot| slot.state == State::Leased) {
+                        state.done(position, &log, now);
+                    }
+                }
+            }
+            given.sort_unstable();
+            assert_eq!(given, (19_990..20_000).collect::<Vec<u64>>());
+            assert!(state.ready.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_moved_without_end_takes_no_more_memory() {
+        let group = Group::new(Topic::new("t").expect("a name"), GroupName::new("g").expect("a name"));
+        let (now, due) = (Timestamp::from_nanos(0), Timestamp::from_nanos(1));
+        let mut log = Log::default();
+        log.push(stored(None, now, due));
         let mut state = GroupState::new(GroupSpec::new(group), &log);
         state.advance(&log, now);
         for nanos in 2..100_000 {

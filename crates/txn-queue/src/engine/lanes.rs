@@ -91,6 +91,11 @@ impl Lanes {
         self.numbers.clear();
     }
 
+    #[cfg(test)]
+    pub(crate) const fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
     pub(crate) fn get(&self, number: u32) -> Option<&Lane> {
         self.lanes.get(usize::try_from(number).ok()?)
     }

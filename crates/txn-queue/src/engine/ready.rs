@@ -57,6 +57,27 @@ impl Ready {
         self.count = self.count.saturating_add(1);
     }
 
+    /// Turns, those of messages that stand together as one.
+    pub(crate) fn turns(&self) -> usize {
+        self.lines.iter().map(VecDeque::len).fold(0, usize::saturating_add)
+    }
+
+    /// Takes out the turns that are not to come any more.
+    pub(crate) fn retain(&mut self, mut is_live: impl FnMut(Turn) -> bool) {
+        for (line, level) in self.lines.iter_mut().zip(0u32..) {
+            line.retain(|(_, turn)| {
+                let stays = is_live(*turn);
+                if !stays {
+                    self.count = self.count.saturating_sub(turn.len());
+                }
+                stays
+            });
+            if line.is_empty() {
+                self.levels &= !1u16.checked_shl(level).unwrap_or_default();
+            }
+        }
+    }
+
     /// The line of each level, the last first.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn lines(&self) -> impl Iterator<Item = &VecDeque<(Timestamp, Turn)>> {

@@ -127,7 +127,7 @@ pub(super) async fn dispatch<S>(
         while jobs.try_join_next().is_some() {}
         // It was received before the circuit opened, or somebody else may have it by now.
         let is_held_back = !held.is_probe && shared.circuit.level() > 0;
-        if is_held_back || *held.lost.borrow() {
+        if is_held_back || held.is_lost() {
             held.finish(End::PutBack);
             continue;
         }

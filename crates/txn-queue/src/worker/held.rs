@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc::WeakUnboundedSender},
+    sync::{OwnedSemaphorePermit, mpsc::WeakUnboundedSender, watch},
     time::Instant,
 };
 use txn_change::Timestamp;
@@ -32,7 +32,7 @@ pub(super) struct Held {
     pub(super) shared: Arc<Shared>,
     pub(super) job: Job,
     pub(super) is_probe: bool,
-    pub(super) lost: tokio::sync::watch::Receiver<bool>,
+    lost: watch::Receiver<bool>,
     number: u64,
     received: Instant,
     begun: Option<Instant>,
@@ -82,7 +82,16 @@ impl Held {
         let wait = difference(self.now(), self.first_due());
         self.shared.metrics.wait.record(wait);
         self.shared.metrics.in_flight.increment(1.0);
-        self.begun = Some(Instant::now());
+        let now = Instant::now();
+        self.begun = Some(now);
+        self.shared.leases.begin(self.number, now);
+    }
+
+    /// Whether somebody else may have the message by now. Asked of the clock as well: the heartbeat may be late to tell.
+    pub(super) fn is_lost(&self) -> bool {
+        let is_news = self.shared.leases.lapses(self.number, Instant::now());
+        self.shared.metrics.lost.increment(u64::from(is_news));
+        *self.lost.borrow()
     }
 
     /// The backend's time, as far as it can be told: it said when the lease would end, and so when it began.
@@ -95,11 +104,13 @@ impl Held {
         self.job.message().first_due(self.job.accepted_at())
     }
 
-    /// How long a message that goes back is held before it does: long enough that no loop is busy with it.
+    /// How long a message that goes back is held before it does: long enough that no loop is busy with it, and no longer than its lease is kept.
     pub(super) fn rest(&self, end: &End) -> Option<Duration> {
         let rests = matches!(self.class(end), Some(Class::Release | Class::Unavailable));
         let policy = self.policy();
-        (rests && !self.shared.is_draining()).then(|| policy.base.min(policy.max))
+        let held = self.begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        let left = self.shared.hold_max.saturating_sub(held);
+        (rests && !self.shared.is_draining()).then(|| policy.base.min(policy.max).min(left))
     }
 
     fn policy(&self) -> RetryPolicy {

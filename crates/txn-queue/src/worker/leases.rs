@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -30,7 +31,10 @@ pub(super) struct Kept {
     pub(super) is_last: bool,
     /// How long the message had waited before it was asked for.
     pub(super) waited: Duration,
+    /// When it was asked for.
     pub(super) since: Instant,
+    /// When its handler began.
+    begun: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -67,9 +71,17 @@ impl Leases {
         let number = book.next;
         book.next = number.wrapping_add(1);
         let (lease, message) = (delivery.lease.clone(), Arc::clone(&delivery.message));
-        let kept = Kept { lease, message, until, is_over: false, is_last: delivery.is_last, waited, since };
+        let kept =
+            Kept { lease, message, until, is_over: false, is_last: delivery.is_last, waited, since, begun: None };
         book.entries.insert(number, Entry { kept, lost });
         (number, told)
+    }
+
+    /// From now on it is held for so long at most.
+    pub(super) fn begin(&self, number: u64, now: Instant) {
+        if let Some(entry) = self.book().entries.get_mut(&number) {
+            entry.kept.begun = Some(now);
+        }
     }
 
     /// It is held no more. `None` when that was said before.
@@ -82,11 +94,11 @@ impl Leases {
         self.book().entries.drain().map(|(_, entry)| entry.kept).collect()
     }
 
-    /// Those that are to be extended: not the ones that have ended, nor what has been held for too long.
+    /// Those that are to be extended: not the ones that have ended, nor those whose handlers began too long ago. One that waits for its handler is kept however long that takes: those before it are bounded.
     fn living(&self, now: Instant, hold_max: Duration) -> Vec<(u64, Lease)> {
         let book = self.book();
-        let is_living =
-            |entry: &Entry| !entry.kept.is_over && now.saturating_duration_since(entry.kept.since) < hold_max;
+        let is_young = |begun: Instant| now.saturating_duration_since(begun) < hold_max;
+        let is_living = |entry: &Entry| !entry.kept.is_over && entry.kept.begun.is_none_or(is_young);
         let living = book.entries.iter().filter(|(_, entry)| is_living(entry));
         living.map(|(number, entry)| (*number, entry.kept.lease.clone())).collect()
     }
@@ -103,6 +115,13 @@ impl Leases {
         let Some(entry) = book.entries.get_mut(&number) else { return false };
         entry.kept.is_over = true;
         !entry.lost.send_replace(true)
+    }
+
+    /// Tells this one when its time has passed. Whether that is news.
+    pub(super) fn lapses(&self, number: u64, now: Instant) -> bool {
+        let book = self.book();
+        let lapsed = book.entries.get(&number).filter(|entry| entry.kept.until <= now);
+        lapsed.is_some_and(|entry| !entry.lost.send_replace(true))
     }
 
     /// Tells those whose time has passed, and gives back how many, and when the next one's does.
@@ -127,15 +146,27 @@ pub(super) async fn beat(shared: Arc<Shared>) {
     let third = part(lease, 3);
     let mut next = after(Instant::now(), third);
     loop {
+        meanwhile(&shared, sleep_until(next)).await;
+        // The time of others passes while a queue that does not answer is waited for.
+        let is_kept = meanwhile(&shared, extend_all(&shared)).await;
+        next = after(Instant::now(), if is_kept { third } else { part(lease, 12) });
+    }
+}
+
+/// Awaits a future, and tells those whose time passes until it ends, each at its instant.
+async fn meanwhile<F: Future>(shared: &Shared, future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
         let now = Instant::now();
         let (lapsed, first) = shared.leases.lapse(now);
         shared.metrics.lost.increment(lapsed);
-        if now < next {
-            sleep_until(first.map_or(next, |first| first.min(next))).await;
-            continue;
+        // More may have come in by then.
+        let third = after(now, part(shared.lease, 3));
+        tokio::select! {
+            biased;
+            output = &mut future => return output,
+            () = sleep_until(first.map_or(third, |first| first.min(third))) => {}
         }
-        let is_kept = extend_all(&shared).await;
-        next = after(Instant::now(), if is_kept { third } else { part(lease, 12) });
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! 1. **One end.** Every message that it receives is settled once: acknowledged, tried again, dead, or put back. A handler that panics, hangs or is dropped is an outcome like others, and frees its place.
 //! 2. **Bounded.** It receives no more than it has room for. It waits for messages, and never asks in a busy loop, whatever the queue answers.
-//! 3. **Kept.** The leases of all that it holds, begun or not, are extended in one call each third of the lease, by a task of its own, for [`Worker::hold_max`] at most. A handler whose lease is lost is told, by [`Job::lost`], and what it says is not settled once
+//! 3. **Kept.** The leases of all that it holds, begun or not, are extended in one call each third of the lease, by a task of its own, until [`Worker::hold_max`] after their handlers began. A handler whose lease is lost is told, by [`Job::lost`], and what it says is not settled once
 //!    the queue has said that the lease is over.
 //! 4. **Tried again.** A settlement without an answer is repeated until the lease ends. One that comes too late is counted and no error.
 //! 5. **Counted by the queue.** Waits are reckoned from [`Job::deliveries`], which the queue counts: the same, whichever processes had the message before.

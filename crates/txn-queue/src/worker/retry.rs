@@ -18,7 +18,7 @@ const STEPS_MAX: u32 = 1_024;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// The wait after the first delivery. A message that is put back uncounted is held so long before.
+    /// The wait after the first delivery. A message that is put back uncounted is held so long before, and no longer than its worker's `hold_max`.
     pub base: Duration,
     /// What it grows by each time, as a ratio: 3 to 2 is half as much again. One that shrinks counts as 1 to 1.
     pub factor: (NonZeroU32, NonZeroU32),

@@ -95,7 +95,7 @@ pub struct Worker<L = Identity> {
 }
 
 impl Worker {
-    /// A worker of a group: a new incarnation, 16 handlers at a time, nothing held in advance, leases of 30 seconds that are extended for an hour at most, and a drain of 30 seconds.
+    /// A worker of a group: a new incarnation, 16 handlers at a time, nothing held in advance, leases of 30 seconds that are extended until an hour after a handler began, and a drain of 30 seconds.
     pub fn new(queue: Arc<dyn Queue>, group: Group) -> Self {
         Self {
             queue,
@@ -143,7 +143,8 @@ impl<L> Worker<L> {
         self
     }
 
-    /// How long a message is held, at most: a handler that takes longer is dropped and has failed. [`super::Timeout`] is for shorter times.
+    /// How long a message is held from when its handler begins, at most: a handler that takes longer is dropped and has failed. [`super::Timeout`] is for shorter times.
+    /// What waits for its handler is kept as long as it waits.
     pub const fn hold_max(mut self, hold_max: Duration) -> Self {
         self.hold_max = hold_max;
         self
@@ -233,11 +234,12 @@ impl<L> Worker<L> {
         let service = self.layer.layer(service);
         let (drain, heartbeat) = (self.drain, self.heartbeat.clone().unwrap_or_else(Handle::current));
         let shared = Arc::new(self.shared());
-        let cut_off = CutOff(Arc::clone(&shared));
         let (settler, settlements) = unbounded_channel();
         let mut settling = Task(tokio::spawn(settle(Arc::clone(&shared), settlements)));
         let mut beating = Task(heartbeat.spawn(beat(Arc::clone(&shared))));
         let mut jobs = JoinSet::new();
+        // Below the jobs, so that it is dropped before they are: other threads may be dropping them by then.
+        let cut_off = CutOff(Arc::clone(&shared));
 
         let (pulled, deadline) = {
             let (hand, inbox) = unbounded_channel();

@@ -121,7 +121,8 @@ fn answered(shared: &Shared, settlement: Settlement, settled: Settled) {
     let counts = &shared.counts;
     let is_mine = match settled {
         Settled::Applied => true,
-        // After a lost answer that is what a settlement says that was applied.
+        // After a lost answer that is what a settlement says that was applied. One that ends a message leaves none to be stale.
+        Settled::Stale if matches!(settlement.action, Action::Ack | Action::Dead { .. }) => false,
         _ => settlement.was_unknown,
     };
     let result = match settled {

@@ -2,9 +2,12 @@
 
 use txn_change::Timestamp;
 
-use super::{GroupState, State};
+use super::{GroupState, MOVED_MAX, State};
 use crate::{
-    engine::log::{Log, Stored},
+    engine::{
+        log::{Log, Stored},
+        ready::Turn,
+    },
     name::Key,
     topology::Order,
 };
@@ -79,6 +82,35 @@ impl GroupState {
                 self.ready.push_lane(priority, now, number);
             }
             _ => {}
+        }
+    }
+
+    /// Forgets turns of messages that have gone, when they are most of all: nobody takes those of a group that is paused. A key without messages loses its place with them.
+    pub(super) fn forget_turns(&mut self, log: &Log, now: Timestamp) {
+        if self.ready.turns() <= self.slots.len().saturating_mul(2).saturating_add(MOVED_MAX) {
+            return;
+        }
+        let (lanes, slots, offset) = (&self.lanes, &self.slots, self.first);
+        let index = |position: u64| usize::try_from(position.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut without = Vec::new();
+        self.ready.retain(|turn| match turn {
+            Turn::Messages { first, end } => {
+                let (first, end) = (index(first).min(slots.len()), index(end).min(slots.len()));
+                slots.range(first..end).any(|slot| slot.state == State::Ready)
+            }
+            Turn::Lane(number) => {
+                let has_more = lanes.get(number).is_some_and(|lane| lane.line.first().is_some());
+                if !has_more {
+                    without.push(number);
+                }
+                has_more
+            }
+        });
+        for number in without {
+            if let Some(lane) = self.lanes.get_mut(number) {
+                lane.has_turn = false;
+            }
+            self.give_turn(number, log, now);
         }
     }
 

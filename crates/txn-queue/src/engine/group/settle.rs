@@ -306,6 +306,7 @@ impl GroupState {
         self.first = position.saturating_add(1);
         self.forget_done();
         self.forget_moved();
+        self.forget_turns(log, now);
     }
 
     /// A message is to be neither waited for nor given nor held any more: those behind it go on.

@@ -176,6 +176,44 @@ async fn a_worker_that_is_dropped_lets_its_leases_end() {
     assert!(again.len() == 2 && again.iter().all(|delivery| delivery.deliveries == 2), "{again:?}");
 }
 
+/// A worker whose future is dropped while other threads drop its handlers has failed none of them, although each message may be delivered only once.
+///
+/// Case Q8.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_dropped_has_failed_nothing_under_threads() {
+    const HANDLERS: u32 = 4_000;
+    for _ in 0..3 {
+        let home = Home::new(1).await;
+        for _ in 0..4 {
+            home.publish_numbers(HANDLERS / 4).await;
+        }
+        let crowd = Crowd::default();
+        let handler = {
+            let crowd = crowd.clone();
+            Handler(move |_: Job| {
+                let inside = crowd.enter();
+                async move {
+                    let _inside = inside;
+                    std::future::pending().await
+                }
+            })
+        };
+        let worker = home.worker().lease(3_600 * SECOND).concurrency(usize::try_from(HANDLERS).unwrap());
+        let running = Running::start(worker, handler);
+        while crowd.inside() < HANDLERS {
+            sleep(SECOND / 100).await;
+        }
+        running.run.abort();
+        assert!(running.run.await.unwrap_err().is_cancelled());
+        while crowd.inside() > 0 {
+            sleep(SECOND / 100).await;
+        }
+        sleep(SECOND / 10).await;
+        let stats = home.stats().await;
+        assert_eq!((stats.dead, stats.depth), (0, u64::from(HANDLERS)), "{stats:?}");
+    }
+}
+
 /// Every start is another incarnation.
 #[tokio::test]
 async fn no_two_workers_have_the_same_name() {

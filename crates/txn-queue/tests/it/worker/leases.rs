@@ -3,7 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use tokio::time::{Instant, sleep};
-use txn_queue::{Action, ErrorKind, Queue as _, Settle, Settled, worker::Job};
+use txn_queue::{
+    Action, ErrorKind, Queue as _, Settle, Settled,
+    worker::{Failure, Job, RetryPolicy},
+};
 
 use super::{Fault, Handler, Home, Running, SECOND, Seen, set};
 
@@ -35,6 +38,57 @@ async fn what_is_held_in_advance_keeps_its_lease() {
     assert_eq!((drained.done, drained.lost), (6, 0), "{drained:?}");
     let stats = home.stats().await;
     assert_eq!((seen.total(), stats.delivered, stats.dead), (6, 6, 0), "{stats:?}");
+}
+
+/// Messages in advance wait far longer than any may be held, behind handlers that each take less: waiting is not holding, so none of their leases ends, and each is delivered once.
+///
+/// Case Q49.
+#[tokio::test(start_paused = true)]
+async fn what_waits_longer_than_it_may_be_held_keeps_its_lease() {
+    let home = Home::new(1).await;
+    home.publish_numbers(40).await;
+    let handler = Handler(|job: Job| async move {
+        assert!(!job.is_lost());
+        sleep(5 * SECOND).await;
+        Ok(())
+    });
+    let worker = home.worker().concurrency(1).prefetch(100).lease(30 * SECOND).hold_max(60 * SECOND);
+    let running = Running::start(worker, handler);
+    home.emptied().await;
+    let drained = running.ended().await;
+    assert_eq!((drained.done, drained.lost), (40, 0), "{drained:?}");
+    let stats = home.stats().await;
+    assert_eq!((stats.delivered, stats.dead), (40, 0), "{stats:?}");
+}
+
+/// What goes back uncounted is held for the policy's wait before, and given back while its lease is still kept: later it would count, and this message may be delivered only once.
+///
+/// Case Q46.
+#[tokio::test(start_paused = true)]
+async fn what_goes_back_does_so_before_its_lease_ends() {
+    let home = Home::new(1).await;
+    home.publish_numbers(1).await;
+    let seen = Seen::default();
+    let handler = {
+        let seen = seen.clone();
+        Handler(move |job: Job| {
+            seen.add(&job);
+            let times = seen.of("0").len();
+            async move {
+                sleep(2 * SECOND).await;
+                if times < 3 { Err(Failure::unavailable("the bank is out")) } else { Ok(()) }
+            }
+        })
+    };
+    let retry = RetryPolicy { base: 600 * SECOND, ..RetryPolicy::default() };
+    let begun = Instant::now();
+    let running = Running::start(home.worker().lease(3 * SECOND).hold_max(9 * SECOND).retry(retry), handler);
+    home.emptied().await;
+    // Twice for as long as it may be held, and once until it is done.
+    assert!((20 * SECOND..21 * SECOND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    let drained = running.ended().await;
+    assert_eq!((drained.released, drained.done, drained.lost), (2, 1, 0), "{drained:?}");
+    assert_eq!((seen.of("0"), home.stats().await.dead), (vec![1, 1, 1], 0));
 }
 
 /// Extensions fail for longer than the lease: the handler is told when the lease ends by this process's clock, somebody else has the message, and what the late handler says is not settled.
@@ -73,6 +127,66 @@ async fn a_handler_that_lost_its_lease_is_told_and_settles_nothing() {
     assert_eq!(home.queue.memory.settle(ack).await.unwrap(), [Settled::Applied]);
     // The stale one was never sent.
     assert_eq!(home.queue.settles.load(Ordering::SeqCst), 0);
+}
+
+/// The queue answers no extension, and each of three is waited for on its own: the handler is told at the instant at which its lease ends, and not when the queue has been waited for.
+///
+/// Case Q3.
+#[tokio::test(start_paused = true)]
+async fn a_handler_is_told_in_time_while_an_extension_hangs() {
+    let home = Home::new(9).await;
+    home.publish_numbers(3).await;
+    set(&home.queue.extend, Fault::Hang);
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let handler = Handler(move |job: Job| {
+        let tell = tell.clone();
+        async move {
+            let begun = Instant::now();
+            job.lost().await;
+            let _ = tell.send(begun.elapsed());
+            std::future::pending().await
+        }
+    });
+    let running = Running::start(home.worker().lease(12 * SECOND).batch(1).drain(SECOND), handler);
+    for _ in 0..3 {
+        let elapsed = told.recv().await.unwrap();
+        assert!((12 * SECOND..12 * SECOND + SECOND / 10).contains(&elapsed), "{elapsed:?}");
+    }
+    running.ended().await;
+}
+
+/// The heartbeat does not come round, and so tells nobody: a message whose lease has ended while it waited is not begun on it. Somebody else may have it.
+///
+/// Case Q49.
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_lease_is_over_is_not_begun() {
+    let home = Home::new(9).await;
+    home.publish_numbers(3).await;
+    let apart = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let seen = Seen::default();
+    let handler = {
+        let seen = seen.clone();
+        Handler(move |job: Job| {
+            seen.add(&job);
+            sleep_and_be_done(4 * SECOND)
+        })
+    };
+    let worker = home.worker().concurrency(1).prefetch(2).lease(3 * SECOND).heartbeat_on(apart.handle().clone());
+    let running = Running::start(worker, handler);
+    sleep(3 * SECOND + SECOND / 2).await;
+    assert_eq!((seen.total(), home.stats().await.leased), (1, 3));
+    let others = home.take(3).await;
+    assert!(others.iter().all(|delivery| delivery.deliveries == 2) && others.len() == 3, "{others:?}");
+    sleep(60 * SECOND).await;
+    assert_eq!(seen.total(), 1);
+    let drained = running.ended().await;
+    assert_eq!((drained.done, drained.lost), (0, 3), "{drained:?}");
+    apart.shutdown_background();
+}
+
+async fn sleep_and_be_done(time: std::time::Duration) -> Result<(), Failure> {
+    sleep(time).await;
+    Ok(())
 }
 
 /// One extension that fails, hangs, or whose answer is lost costs no lease.

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::sleep;
 use tower_service::Service;
 use txn_queue::{
-    Action, Cause, ErrorKind, Queue as _, Settle,
+    Action, Cause, Control, ErrorKind, Queue as _, QueueAdmin as _, Settle, WorkerId,
     worker::{Class, Classify, Done, Failure, Job, Timeout, Worker},
 };
 
@@ -188,6 +188,29 @@ async fn a_settlement_without_an_answer_is_sent_again() {
         assert_eq!((drained.done, drained.dead, drained.lost, drained.unknown), (2, 1, 0, 0), "{fault:?}: {drained:?}");
         assert_eq!((seen.total(), home.letters().await.len()), (3, 1));
     }
+}
+
+/// The answer is lost because nothing was done, and the lease is ended before the settlement is sent again: it has come too late, whatever it says. The message is not done, nor dead.
+///
+/// Case Q5.
+#[tokio::test(start_paused = true)]
+async fn what_is_stale_after_a_lost_answer_was_not_done() {
+    let home = Home::new(9).await;
+    set(&home.queue.settle, Fault::Hang);
+    home.publish(["good", "fatal"].map(message)).await;
+    let handler = Moody { seen: Seen::default(), is_unready: Arc::default() };
+    let id = WorkerId::new("pod-0").unwrap();
+    let running = Running::start(home.worker().id(id.clone()).lease(30 * SECOND), handler);
+    sleep(SECOND).await;
+    home.queue.memory.control(Control::Pause(home.group.clone())).await.unwrap();
+    home.queue.memory.control(Control::Rescue(id)).await.unwrap();
+    set(&home.queue.settle, None);
+    // A call that hangs is given up after a third of the lease.
+    sleep(15 * SECOND).await;
+    let stats = home.stats().await;
+    assert_eq!((stats.acked, stats.dead, stats.depth), (0, 0, 2), "{stats:?}");
+    let drained = running.ended().await;
+    assert_eq!((drained.done, drained.dead, drained.lost), (0, 0, 2), "{drained:?}");
 }
 
 /// It is sent again no longer than the lease lasts; the message comes back, and the worker goes on.
