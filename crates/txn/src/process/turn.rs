@@ -9,6 +9,7 @@ use super::{
     note::What,
     record::{Elapsed, Instance, Payload, Phase, Status, StepRecord, Timeout, Undone, Waiting, Work},
     registry::{Decided, Erased, Question},
+    step::Operation,
     work,
 };
 
@@ -67,6 +68,7 @@ impl<'a> Turns<'a> {
 
     /// Brings the undoing on, and says whether an event may have its turn.
     pub(super) fn settle(&mut self) {
+        work::recall(&mut self.instance, self.context.now, &mut self.notes);
         self.progress_undo();
         let is_parked = self.process.is_none_or(|process| position(process.table(), &self.instance).is_none());
         self.instance.is_ready = match self.instance.phase {
@@ -220,6 +222,13 @@ impl<'a> Turns<'a> {
             return;
         }
         let now = self.context.now;
+        // It failed while the instance waited for a person for another reason.
+        let is_not_undone =
+            |step: &&StepRecord| step.compensate.as_ref().is_some_and(|work| work.status == Status::Failed);
+        if let Some(number) = self.instance.steps.iter().rev().find(is_not_undone).map(|step| step.number) {
+            work::ended(&mut self.instance, number, Operation::Compensate, now, &mut self.notes);
+            return;
+        }
         let is_next = |step: &&mut StepRecord| {
             step.is_undoable && step.execute.status == Status::Done && step.compensate.is_none()
         };

@@ -1,0 +1,45 @@
+//! What comes late: the end of a call while the instance waits for a person, a call whose claim ran out before it began, a timeout that was called off when it was due already.
+
+use txn::process::{Cause, Operation, Remedy, StepResult};
+
+use super::{desk::Office, *};
+
+/// A refund failed while the instance waited for a person for another reason. The person helped with that, and the instance was undone, as it said.
+#[test]
+fn what_could_not_be_undone_while_an_instance_waited_for_a_person_is_asked_about_next() {
+    on_all(async |world| {
+        let office = Office::of(&world.shop);
+        office.begin("undo").await;
+        office.tell_beside(world, 50, StepResult::done_empty());
+        // While the refund is called, the deadline leaves the instance to a person.
+        office.tell_beside(world, 45, StepResult::Failed("closed".into()));
+        office.pass().await;
+        assert_eq!(office.cause().await, Some(Cause::NotApplied { event: "Deadline".to_owned() }));
+        office.help("h-1", &Remedy::Skip(None)).await;
+        assert_eq!(office.cause().await, Some(Cause::NotUndone { step: 1 }));
+        // It is undone when the person says so, or when it is called again.
+        office.help("h-2", &Remedy::Retry).await;
+        office.pass().await;
+        let over = office.instance().await;
+        assert_eq!((over.phase, over.state.as_deref()), (Phase::Finished, Some("Shut")));
+    });
+}
+
+/// A call that was taken as failed turned out to be done while the instance waited for a person for another reason: nobody was told.
+#[test]
+fn what_turned_out_to_be_done_while_an_instance_waited_for_a_person_is_asked_about_next() {
+    on_all(async |world| {
+        let office = Office::of(&world.shop);
+        office.begin("poison").await;
+        office.tell_beside(world, 61, StepResult::done_empty());
+        office.pass().await;
+        assert_eq!(office.cause().await, Some(Cause::NotApplied { event: "NotHeld".to_owned() }));
+        office.help("h-1", &Remedy::Skip(None)).await;
+        let late = Cause::DoneLate { step: 1, operation: Operation::Execute };
+        assert_eq!(office.cause().await, Some(late));
+        office.help("h-2", &Remedy::Resume).await;
+        let resumed = office.instance().await;
+        assert_eq!((resumed.phase, &resumed.stuck), (Phase::Running, &None), "once");
+        assert_eq!(resumed.steps[0].execute.class, None);
+    });
+}
