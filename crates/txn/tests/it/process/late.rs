@@ -2,7 +2,10 @@
 
 use txn::process::{Cause, Operation, Remedy, StepResult};
 
-use super::{desk::Office, *};
+use super::{
+    desk::{Office, SHORT},
+    *,
+};
 
 /// A refund failed while the instance waited for a person for another reason. The person helped with that, and the instance was undone, as it said.
 #[test]
@@ -41,5 +44,31 @@ fn what_turned_out_to_be_done_while_an_instance_waited_for_a_person_is_asked_abo
         let resumed = office.instance().await;
         assert_eq!((resumed.phase, &resumed.stuck), (Phase::Running, &None), "once");
         assert_eq!(resumed.steps[0].execute.class, None);
+    });
+}
+
+/// A runner was held up between its claim and the call: by then the claim had run out, and another had asked and called.
+#[test]
+fn a_call_whose_claim_ran_out_before_it_began_is_not_made() {
+    on_all(async |world| {
+        let office = Office::of(&world.shop);
+        office.begin("short").await;
+        world.store.answers_late(SHORT);
+        let runner = office.desk.runner();
+        runner.run_once().await.unwrap();
+        assert_eq!(office.hand.called.lock().unwrap().len(), 0, "the claim had run out");
+        assert!(office.instance().await.steps[0].execute.status == txn::process::Status::Calling);
+        // It is asked about, and called under another claim, which has not run out.
+        for _ in 0..100 {
+            world.later(5);
+            office.pass().await;
+            if office.instance().await.state.as_deref() != Some("Open") {
+                break;
+            }
+        }
+        assert_eq!(office.instance().await.state.as_deref(), Some("Ready"));
+        let called = office.hand.called.lock().unwrap();
+        assert_eq!(called.len(), 1);
+        assert!(called[0].lease < SHORT, "the deadline is what is left: {:?}", called[0].lease);
     });
 }
