@@ -1,6 +1,6 @@
 //! Turns: what becomes of the events that wait at an instance. Pure; one change applies one event at most, so that no record is written twice in it.
 
-use txn_change::{Body, Change, Timestamp};
+use txn_change::{Body, Change, Document, Timestamp};
 use txn_core::Context;
 
 use super::{
@@ -149,6 +149,10 @@ impl<'a> Turns<'a> {
         let to = table.state(state).to_owned();
         self.notes.push(What::Applied { event: waiting.event.clone(), id: waiting.id.clone(), from, to });
 
+        let is_set_anew = |name: &str| timeouts.iter().any(|(set, _, _)| *set == name);
+        self.instance.waiting.retain(|other| {
+            elapsed(other).is_none_or(|name| !cancelled.contains(&name.as_str()) && !is_set_anew(&name))
+        });
         self.instance.timeouts.retain(|timeout| !cancelled.contains(&timeout.name.as_str()));
         for (name, due, event) in timeouts {
             at_most("bytes in a timeout's name", name.len(), super::name::ProcessName::LENGTH_MAX)?;
@@ -258,6 +262,13 @@ pub(super) fn elapse(instance: &mut Instance, now: Timestamp) -> bool {
         work::raise(instance, event, &format!("timeout:{name}:{}", due.as_nanos()), body, now);
     }
     !due.is_empty()
+}
+
+/// Which timeout an event that waits is the end of.
+fn elapsed(waiting: &Waiting) -> Option<String> {
+    let is_one = waiting.is_own && waiting.body.type_name == Elapsed::TYPE && !waiting.id.starts_with("step:");
+    let read = is_one.then(|| waiting.body.body().read::<Elapsed>().ok());
+    Some(read??.timeout)
 }
 
 pub(super) fn at_most(what: &str, found: usize, max: usize) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use txn::process::{Cause, Operation, Remedy, StepResult};
 
 use super::{
-    desk::{Office, SHORT},
+    desk::{Knock, Office, SHORT},
     *,
 };
 
@@ -70,5 +70,45 @@ fn a_call_whose_claim_ran_out_before_it_began_is_not_made() {
         let called = office.hand.called.lock().unwrap();
         assert_eq!(called.len(), 1);
         assert!(called[0].lease < SHORT, "the deadline is what is left: {:?}", called[0].lease);
+    });
+}
+
+/// Two timeouts were due in one pass, and the first called the second off, or moved it: it happened all the same.
+#[test]
+fn a_timeout_that_is_cancelled_or_moved_when_it_is_due_already_does_not_happen() {
+    on_all(async |world| {
+        let office = Office::of(&world.shop);
+        office.begin("cancelled").await;
+        world.later(120);
+        office.pass().await;
+        let open = office.instance().await;
+        assert_eq!((open.state.as_deref(), open.waiting, open.timeouts), (Some("Open"), vec![], vec![]));
+    });
+    on_all(async |world| {
+        let office = Office::of(&world.shop);
+        office.begin("moved").await;
+        world.later(120);
+        office.pass().await;
+        let open = office.instance().await;
+        assert_eq!((open.state.as_deref(), open.waiting, open.timeouts.len()), (Some("Open"), vec![], 1));
+        world.later(60);
+        office.pass().await;
+        assert_eq!(office.instance().await.state.as_deref(), Some("Shut"), "at its new time");
+    });
+}
+
+/// A timeout was due in a state that keeps its event for later, and was cancelled on the way to the state that applies it.
+#[test]
+fn a_timeout_that_is_cancelled_while_its_event_is_kept_for_later_does_not_happen() {
+    on_all(async |world| {
+        let office = Office::of(&world.shop);
+        office.begin("kept").await;
+        world.later(60);
+        office.pass().await;
+        assert_eq!(office.instance().await.waiting.len(), 1);
+        office.knock("hurry", Knock::Hurry, "kept").await.unwrap();
+        office.pass().await;
+        let ready = office.instance().await;
+        assert_eq!((ready.state.as_deref(), ready.waiting), (Some("Ready"), vec![]));
     });
 }
