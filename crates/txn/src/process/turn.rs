@@ -6,6 +6,7 @@ use txn_core::Context;
 use super::{
     definition::{Cell, Table},
     limits::ProcessLimits,
+    name::ProcessName,
     note::What,
     record::{Elapsed, Instance, Payload, Phase, Status, StepRecord, Timeout, Undone, Waiting, Work},
     registry::{Decided, Erased, Question},
@@ -155,7 +156,7 @@ impl<'a> Turns<'a> {
         });
         self.instance.timeouts.retain(|timeout| !cancelled.contains(&timeout.name.as_str()));
         for (name, due, event) in timeouts {
-            at_most("bytes in a timeout's name", name.len(), super::name::ProcessName::LENGTH_MAX)?;
+            ProcessName::new(name).map_err(|invalid| format!("the timeout {name:?}: {invalid}"))?;
             self.instance.timeouts.retain(|timeout| timeout.name != name);
             let event = table.event(event).to_owned();
             self.instance.timeouts.push(Timeout { name: name.to_owned(), due, event });

@@ -1,8 +1,9 @@
 //! The life of a step's operation: claimed, called or asked about, settled. Pure.
 
-use txn_change::{Body, BodyError, Timestamp};
+use txn_change::{Body, BodyError, Fingerprint, Timestamp};
 
 use super::{
+    definition::hex,
     limits::ProcessLimits,
     name::IncomingId,
     note::What,
@@ -210,7 +211,11 @@ pub(super) fn stick(instance: &mut Instance, cause: Cause, detail: String, now: 
 fn own(event: &str, id: &str, body: Result<Body, BodyError>, now: Timestamp) -> Waiting {
     let body = body.expect("our documents are texts and numbers, which always have a JSON form");
     let body = Payload::of(&body).expect("what was written as JSON is text");
-    let id = IncomingId::new(id).expect("a word, a name of at most 32 bytes and numbers");
+    // A timeout that is stored already may have any name.
+    let id = IncomingId::new(id).unwrap_or_else(|_| {
+        let digest = hex(Fingerprint::of_bytes("process.own", id.as_bytes()));
+        IncomingId::new(format!("own:{digest}")).expect("a word and 64 digits")
+    });
     Waiting { event: event.to_owned(), id, body, since: now, is_own: true }
 }
 

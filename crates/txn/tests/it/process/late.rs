@@ -1,6 +1,10 @@
 //! What comes late: the end of a call while the instance waits for a person, a call whose claim ran out before it began, a timeout that was called off when it was due already.
 
-use txn::process::{Cause, Operation, Remedy, StepResult};
+use txn::{
+    change::{Body, Change, Expect, Fingerprint},
+    process::{Cause, Operation, Remedy, StepResult},
+    store::{Found, Outcome, Query, Range, Scope},
+};
 
 use super::{
     desk::{Knock, Office, SHORT},
@@ -111,4 +115,57 @@ fn a_timeout_that_is_cancelled_while_its_event_is_kept_for_later_does_not_happen
         let ready = office.instance().await;
         assert_eq!((ready.state.as_deref(), ready.waiting), (Some("Ready"), vec![]));
     });
+}
+
+/// A timeout's name with a space was taken, and made every runner panic when it was due.
+#[test]
+fn a_timeout_whose_name_is_none_is_refused_when_it_is_set() {
+    on_all(async |world| {
+        let office = Office::of(&world.shop);
+        for what in ["spaced", "umlaut"] {
+            let refused = office.knock("begin", Knock::Begun, what).await.unwrap_err();
+            let txn::Failure::Rejected(txn::Rejection::Process(rejection)) = refused else { panic!("{refused}") };
+            let txn::process::Rejection::NotApplied { event, reason } = rejection else { panic!("{rejection}") };
+            assert!(event == "Begun" && reason.contains("process name"), "{event}: {reason}");
+            assert!(office.desk.get("desk", &about("one")).await.unwrap().is_none());
+        }
+    });
+}
+
+/// Such a name that is stored already.
+#[test]
+fn a_stored_timeout_whose_name_is_none_happens_and_can_be_cancelled() {
+    for (from, to) in [("first", "größe"), ("first", "\u{7f}\u{1}"), ("second", "too late")] {
+        on_all(async |world| {
+            let office = Office::of(&world.shop);
+            office.begin("cancelled").await;
+            rename(world, from, to).await;
+            world.later(120);
+            office.pass().await;
+            let open = office.instance().await;
+            assert_eq!((open.state.as_deref(), open.waiting, open.timeouts), (Some("Open"), vec![], vec![]), "{to}");
+        });
+    }
+}
+
+/// Gives a timeout another name where it is stored.
+async fn rename(world: &World, from: &str, to: &str) {
+    let scope = Scope::of_services(Arc::clone(&world.store) as _, Tenant::default());
+    let all = Query::Records(Range { prefix: Vec::new(), until: None });
+    let found = scope.find(&all, None, 100).await.unwrap().items.into_iter().find_map(|found| match found {
+        Found::Record(key, record) if record.body.type_name() == "process.instance" => Some((key, record)),
+        _ => None,
+    });
+    let (key, record) = found.unwrap();
+    let mut instance: serde_json::Value = serde_json::from_slice(record.body.bytes()).unwrap();
+    for timeout in instance["timeouts"].as_array_mut().unwrap() {
+        if timeout["name"] == from {
+            timeout["name"] = to.into();
+        }
+    }
+    let body = Body::raw("process.instance", record.body.schema(), serde_json::to_vec(&instance).unwrap());
+    let id = txn::change::ChangeId::new("rename").unwrap();
+    let change = Change::new(id, Fingerprint::of("rename", &to));
+    let change = change.put(key, Expect::Version(record.version), body, record.terms);
+    assert!(matches!(scope.commit(change).await.unwrap(), Outcome::Done(_)));
 }
