@@ -151,8 +151,9 @@ impl Inbox {
         self.scope.ask()
     }
 
-    /// Applies a message: reads, decides, and commits the change under the message's id. Everything read must still be so when it is committed, or it is read and decided again. The change is given the id and the fingerprint
-    /// of the context, whatever it says itself.
+    /// Applies a message: reads, decides, and commits the change under the message's id. Every record read must still stand as it was read when the change is committed, or all is read and decided again. Counters may have
+    /// moved, since they are there for many to add to at once: their guards are kept, and a change that holds something of them with a [`Hold`](txn_change::Hold) which is so no more is refused. A fact that was read as
+    /// absent may have come: its id keeps it from happening twice. The change is given the id and the fingerprint of the context, whatever it says itself.
     ///
     /// # Errors
     /// [`Unapplied`]. [`action`] says what a worker makes of it.

@@ -300,8 +300,11 @@ fn apply(
     }
     let Some(work) = step.work_mut(operation) else { return Ok(()) };
     match remedy {
-        // Nothing else settled it while it was stuck.
-        _ if work.status == Status::Done => return Ok(()),
+        // It turned out to be done while it was stuck: that is settled with it.
+        _ if work.status == Status::Done => {
+            work.class = None;
+            return Ok(());
+        }
         Remedy::Resume if is_unknown => (work.queries, work.due) = (0, now),
         Remedy::Resume => again(work, now),
         Remedy::Retry if is_unknown => {

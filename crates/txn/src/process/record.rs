@@ -158,7 +158,7 @@ pub struct Work {
     pub claim: u32,
     /// Who claimed it last.
     pub holder: Option<String>,
-    /// Why it failed, in a word.
+    /// Why it failed, in a word. Of what is done: `done-late:` and what it was taken as, while a person has yet to be asked about it.
     pub class: Option<String>,
 }
 

@@ -6,6 +6,7 @@ use std::{
     pin::pin,
     sync::{Mutex, PoisonError},
     task::Poll,
+    time::Instant,
 };
 
 use txn_change::{Fingerprint, Segment, Timestamp};
@@ -175,6 +176,8 @@ impl Runner {
         let engine = &self.processes.engine;
         let is_served = |step: &str| engine.registry.steps.contains_key(step);
         for round in 0..ROUNDS_MAX {
+            // Before the store is asked for its time, so that a claim never seems to last longer than it does.
+            let since = Instant::now();
             // What the last build came to is what was committed.
             let did: Mutex<Did> = Mutex::new(Did::Nothing);
             let build = |instance: Option<Instance>, is_known: bool, context: &Context, notes: &mut Vec<What>| {
@@ -207,16 +210,29 @@ impl Runner {
                 Did::Turn => pass.turns = pass.turns.saturating_add(1),
                 Did::Elapse => pass.elapsed = pass.elapsed.saturating_add(1),
                 Did::Stick => pass.stuck = pass.stuck.saturating_add(1),
-                Did::Claim(claim) => self.carry_out(&instance, &claim, pass).await?,
+                Did::Claim(claim) => self.carry_out(&instance, &claim, since, pass).await?,
             }
         }
         Ok(())
     }
 
-    /// Calls what was claimed, outside of any commit, and records what became of it.
-    async fn carry_out(&self, instance: &Instance, claim: &Claim, pass: &mut Pass) -> Result<(), Failure> {
+    /// Calls what was claimed, outside of any commit, and records what became of it. What changes nothing may come late; else the claim must not have run out since then.
+    async fn carry_out(
+        &self,
+        instance: &Instance,
+        claim: &Claim,
+        since: Instant,
+        pass: &mut Pass,
+    ) -> Result<(), Failure> {
         let engine = &self.processes.engine;
-        let Some((step, call)) = self.call(instance, claim) else { return Ok(()) };
+        let Some((step, mut call)) = self.call(instance, claim) else { return Ok(()) };
+        if !claim.is_query {
+            call.lease = call.lease.saturating_sub(since.elapsed());
+            if call.lease.is_zero() {
+                // Another may have asked about it already. So will the next who claims it.
+                return Ok(());
+            }
+        }
         let result = if claim.is_query {
             pass.queries = pass.queries.saturating_add(1);
             isolated(step.query(&call)).await

@@ -55,7 +55,7 @@ pub struct Call {
     pub value: Option<Body>,
     /// When the claim runs out, in the store's time: the call must have given up by then.
     pub until: Timestamp,
-    /// How long the claim holds from its beginning: the longest deadline that a client may be given.
+    /// How much of the claim is left when the call begins: the longest deadline that a client may be given. A query, which changes nothing, has the whole of it.
     pub lease: Duration,
 }
 

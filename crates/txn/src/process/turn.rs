@@ -1,14 +1,16 @@
 //! Turns: what becomes of the events that wait at an instance. Pure; one change applies one event at most, so that no record is written twice in it.
 
-use txn_change::{Body, Change, Timestamp};
+use txn_change::{Body, Change, Document, Timestamp};
 use txn_core::Context;
 
 use super::{
     definition::{Cell, Table},
     limits::ProcessLimits,
+    name::ProcessName,
     note::What,
     record::{Elapsed, Instance, Payload, Phase, Status, StepRecord, Timeout, Undone, Waiting, Work},
     registry::{Decided, Erased, Question},
+    step::Operation,
     work,
 };
 
@@ -67,6 +69,7 @@ impl<'a> Turns<'a> {
 
     /// Brings the undoing on, and says whether an event may have its turn.
     pub(super) fn settle(&mut self) {
+        work::recall(&mut self.instance, self.context.now, &mut self.notes);
         self.progress_undo();
         let is_parked = self.process.is_none_or(|process| position(process.table(), &self.instance).is_none());
         self.instance.is_ready = match self.instance.phase {
@@ -147,9 +150,13 @@ impl<'a> Turns<'a> {
         let to = table.state(state).to_owned();
         self.notes.push(What::Applied { event: waiting.event.clone(), id: waiting.id.clone(), from, to });
 
+        let is_set_anew = |name: &str| timeouts.iter().any(|(set, _, _)| *set == name);
+        self.instance.waiting.retain(|other| {
+            elapsed(other).is_none_or(|name| !cancelled.contains(&name.as_str()) && !is_set_anew(&name))
+        });
         self.instance.timeouts.retain(|timeout| !cancelled.contains(&timeout.name.as_str()));
         for (name, due, event) in timeouts {
-            at_most("bytes in a timeout's name", name.len(), super::name::ProcessName::LENGTH_MAX)?;
+            ProcessName::new(name).map_err(|invalid| format!("the timeout {name:?}: {invalid}"))?;
             self.instance.timeouts.retain(|timeout| timeout.name != name);
             let event = table.event(event).to_owned();
             self.instance.timeouts.push(Timeout { name: name.to_owned(), due, event });
@@ -220,6 +227,13 @@ impl<'a> Turns<'a> {
             return;
         }
         let now = self.context.now;
+        // It failed while the instance waited for a person for another reason.
+        let is_not_undone =
+            |step: &&StepRecord| step.compensate.as_ref().is_some_and(|work| work.status == Status::Failed);
+        if let Some(number) = self.instance.steps.iter().rev().find(is_not_undone).map(|step| step.number) {
+            work::ended(&mut self.instance, number, Operation::Compensate, now, &mut self.notes);
+            return;
+        }
         let is_next = |step: &&mut StepRecord| {
             step.is_undoable && step.execute.status == Status::Done && step.compensate.is_none()
         };
@@ -249,6 +263,13 @@ pub(super) fn elapse(instance: &mut Instance, now: Timestamp) -> bool {
         work::raise(instance, event, &format!("timeout:{name}:{}", due.as_nanos()), body, now);
     }
     !due.is_empty()
+}
+
+/// Which timeout an event that waits is the end of.
+fn elapsed(waiting: &Waiting) -> Option<String> {
+    let is_one = waiting.is_own && waiting.body.type_name == Elapsed::TYPE && !waiting.id.starts_with("step:");
+    let read = is_one.then(|| waiting.body.body().read::<Elapsed>().ok());
+    Some(read??.timeout)
 }
 
 pub(super) fn at_most(what: &str, found: usize, max: usize) -> Result<(), String> {

@@ -1,8 +1,9 @@
 //! The life of a step's operation: claimed, called or asked about, settled. Pure.
 
-use txn_change::{Body, BodyError, Timestamp};
+use txn_change::{Body, BodyError, Fingerprint, Timestamp};
 
 use super::{
+    definition::hex,
     limits::ProcessLimits,
     name::IncomingId,
     note::What,
@@ -115,8 +116,7 @@ pub(super) fn take(
         step.value = Some(value.unwrap_or_else(none));
     }
     if settled.is_settled() {
-        let detail = format!("step {number} turned out to be done, and was taken as {settled:?}");
-        stick(instance, Cause::DoneLate { step: number, operation }, detail, now, notes);
+        done_late(instance, number, operation, &format!("{settled:?}"), now, notes);
     } else if status.is_settled() {
         ended(instance, number, operation, now, notes);
     } else if status == Status::Unknown && queries >= queries_max {
@@ -124,6 +124,43 @@ pub(super) fn take(
         stick(instance, Cause::OutcomeUnknown { step: number, operation }, detail, now, notes);
     }
     true
+}
+
+/// Leaves an instance to a person because of what turned out to be done. One that is with a person already keeps it in mind until [`recall`].
+fn done_late(
+    instance: &mut Instance,
+    number: u32,
+    operation: Operation,
+    taken_as: &str,
+    now: Timestamp,
+    notes: &mut Vec<What>,
+) {
+    let is_with_person = instance.stuck.is_some();
+    let detail = format!("step {number} turned out to be done, and was taken as {taken_as}");
+    stick(instance, Cause::DoneLate { step: number, operation }, detail, now, notes);
+    if let Some(work) = instance.step_mut(number).and_then(|step| step.work_mut(operation)) {
+        work.class = is_with_person.then(|| format!("{DONE_LATE}{taken_as}"));
+    }
+}
+
+/// Of an operation that is done, the class says what it was taken as, as long as a person has yet to be asked about that.
+const DONE_LATE: &str = "done-late:";
+
+/// Leaves an instance that a person has helped to a person again, because of what turned out to be done meanwhile.
+pub(super) fn recall(instance: &mut Instance, now: Timestamp, notes: &mut Vec<What>) {
+    if instance.stuck.is_some() {
+        return;
+    }
+    let found = instance.steps.iter().find_map(|step| {
+        [Operation::Execute, Operation::Compensate].into_iter().find_map(|operation| {
+            let work = step.work(operation).filter(|work| work.status == Status::Done)?;
+            let taken_as = work.class.as_ref()?.strip_prefix(DONE_LATE)?;
+            Some((step.number, operation, taken_as.to_owned()))
+        })
+    });
+    if let Some((number, operation, taken_as)) = found {
+        done_late(instance, number, operation, &taken_as, now, notes);
+    }
 }
 
 /// Tells an instance that an operation was settled.
@@ -174,7 +211,11 @@ pub(super) fn stick(instance: &mut Instance, cause: Cause, detail: String, now: 
 fn own(event: &str, id: &str, body: Result<Body, BodyError>, now: Timestamp) -> Waiting {
     let body = body.expect("our documents are texts and numbers, which always have a JSON form");
     let body = Payload::of(&body).expect("what was written as JSON is text");
-    let id = IncomingId::new(id).expect("a word, a name of at most 32 bytes and numbers");
+    // A timeout that is stored already may have any name.
+    let id = IncomingId::new(id).unwrap_or_else(|_| {
+        let digest = hex(Fingerprint::of_bytes("process.own", id.as_bytes()));
+        IncomingId::new(format!("own:{digest}")).expect("a word and 64 digits")
+    });
     Waiting { event: event.to_owned(), id, body, since: now, is_own: true }
 }
 

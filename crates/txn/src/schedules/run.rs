@@ -8,7 +8,7 @@ use txn_store::{Found, Query, Range};
 use super::{
     cron::Expression,
     record::{Fired, Missed, Schedule, ScheduleName, Standing, by_due},
-    store::{FIRED_MAX, Next, Schedules},
+    store::{FIRED_BYTES_MAX, FIRED_MAX, Next, Schedules},
 };
 use crate::failure::Failure;
 
@@ -44,7 +44,7 @@ struct Due {
 }
 
 impl Schedules {
-    /// Fires what is due by the store's time, once however many runners there are: of each schedule at most 256 instants, or as many as its [`Missed::All`] says, and of at most 4096 schedules. Says when to call again.
+    /// Fires what is due by the store's time, once however many runners there are: of each schedule at most 256 instants and 1 MiB, or as many as its [`Missed::All`] says, and of at most 4096 schedules. Says when to call again.
     ///
     /// # Errors
     /// [`Failure`] when what is due cannot be read at all.
@@ -90,7 +90,7 @@ impl Schedules {
                 |stood: &Schedule| stood.standing == Standing::Active && stood.next.is_some_and(|next| next <= now);
             let Some(mut schedule) = stood.filter(is_due) else { return Ok(Next::Same) };
             let expression = Expression::new(&schedule.cron, &schedule.zone)?;
-            let Due { instants, after, skipped } = due(&schedule, &expression, now);
+            let Due { instants, after, skipped } = due(&schedule, &expression, now, fitting(&schedule, now)?);
             let missed = instants.iter().fold(skipped, |sum, (_, missed)| sum.saturating_add(*missed));
             let fired = u64::try_from(instants.len()).unwrap_or(u64::MAX);
             *counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = (fired, u64::from(missed));
@@ -109,8 +109,15 @@ impl Schedules {
     }
 }
 
-/// Which instants are fired now.
-fn due(schedule: &Schedule, expression: &Expression, now: Timestamp) -> Due {
+/// How many instants one change fires, at most: else what has fallen due would be more than a change may have, and stay due.
+fn fitting(schedule: &Schedule, now: Timestamp) -> Result<usize, Failure> {
+    let one = event(schedule, now, COUNT_MAX)?.body.bytes().len();
+    let fit = FIRED_BYTES_MAX.checked_div(one).unwrap_or(FIRED_MAX);
+    Ok(fit.clamp(1, FIRED_MAX))
+}
+
+/// Which instants are fired now, so many at most.
+fn due(schedule: &Schedule, expression: &Expression, now: Timestamp, fit: usize) -> Due {
     // Instants up to now, the oldest first.
     let behind = |after: Timestamp| {
         let first = expression.next(after);
@@ -128,7 +135,7 @@ fn due(schedule: &Schedule, expression: &Expression, now: Timestamp) -> Due {
             Due { instants, after: now, skipped: 0 }
         }
         Missed::All { max } => {
-            let max = usize::try_from(max.min(FIRED_MAX)).unwrap_or(usize::MAX);
+            let max = usize::try_from(max).unwrap_or(usize::MAX).min(fit);
             let instants: Vec<(Timestamp, u32)> =
                 behind(schedule.after).take(max).map(|instant| (instant, 0)).collect();
             let after = instants.last().map_or(now, |(last, _)| *last);
@@ -138,10 +145,9 @@ fn due(schedule: &Schedule, expression: &Expression, now: Timestamp) -> Due {
             let grace = i64::try_from(Duration::from_millis(schedule.grace_ms).as_nanos()).unwrap_or(i64::MAX);
             let from = Timestamp::from_nanos(now.as_nanos().saturating_sub(grace).saturating_sub(1));
             let from = from.max(schedule.after);
-            let max = usize::try_from(FIRED_MAX).unwrap_or(usize::MAX);
-            let instants: Vec<(Timestamp, u32)> = behind(from).take(max).map(|instant| (instant, 0)).collect();
+            let instants: Vec<(Timestamp, u32)> = behind(from).take(fit).map(|instant| (instant, 0)).collect();
             let first = instants.first().map_or(Timestamp::MAX, |(first, _)| *first);
-            let after = if instants.len() < max { now } else { instants.last().map_or(now, |(last, _)| *last) };
+            let after = if instants.len() < fit { now } else { instants.last().map_or(now, |(last, _)| *last) };
             Due { skipped: counted(schedule.after, first), instants, after }
         }
     }

@@ -15,7 +15,9 @@ use crate::{failure::Failure, process::Payload, services::Services};
 /// Bytes of a payload, at most.
 const PAYLOAD_BYTES_MAX: usize = 64 << 10;
 /// Instants that one change fires, at most.
-pub(super) const FIRED_MAX: u32 = 256;
+pub(super) const FIRED_MAX: usize = 256;
+/// Bytes of what one change fires, at most, if it is more than one instant: a quarter of what a change may have.
+pub(super) const FIRED_BYTES_MAX: usize = 1 << 20;
 
 /// The schedules of one tenant.
 #[derive(Debug, Clone)]

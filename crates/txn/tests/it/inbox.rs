@@ -10,14 +10,14 @@ use std::{
 use pollster::block_on;
 use txn::{
     Failure,
-    change::{Body, Change, Expect, Key, Kind, Tenant},
+    change::{Body, Change, Class, Condition, Expect, Key, Kind, Label, Open, Opening, Tenant},
     core::Context,
     inbox::{Applied, Inbox, Unapplied, action},
     queue::{
         Action, Delivery, GroupName, Message, MessageId, MessageType, Queue, QueueAdmin, Receive, Redrive, Settle,
         Settled, Source, Which, WorkerId,
     },
-    store::{Purge, Scope, Snapshot, Store},
+    store::{Outcome, Purge, Scope, Snapshot, Store},
 };
 
 use crate::relay::{Dice, FlakyStore, World, event, group, seeded, texts, topic, worlds};
@@ -216,6 +216,43 @@ fn a_decision_that_says_no_leaves_nothing_and_is_made_anew() {
         assert_eq!(action(&declined, Duration::ZERO), Action::Dead { reason: "the card is blocked".into() });
         assert_eq!(charges(&world), 0);
         assert!(!block_on(inbox.apply(&message, ask(), decide)).unwrap().is_duplicate());
+    }
+}
+
+/// Counters are there for many to add to at once: one that moved since it was read is no conflict, and what a change holds of it is judged when it is committed.
+#[test]
+fn a_counter_that_moved_is_decided_once_and_what_is_held_of_it_is_refused() {
+    for world in worlds() {
+        for is_held in [false, true] {
+            let scope = Scope::new(world.store(), Tenant::default());
+            let stamps = Key::of(Kind::new("stamps").unwrap()).text(is_held.to_string()).unwrap().build();
+            let class = Class { name: "stamps".into(), signed: [false; 4], history: false, conserves: [None; 2] };
+            let opening = Arc::new(Opening { class: Arc::new(class), unit: "stamp".into(), guards: [None; 2] });
+            let (inbox, decided) = (inbox(world.store()), AtomicU32::new(0));
+            let applied = block_on(inbox.apply(
+                &message(&format!("held-{is_held}"), "x"),
+                inbox.ask().counter(stamps.clone()),
+                |context, snapshot| {
+                    decided.fetch_add(1, Ordering::SeqCst);
+                    assert_eq!(snapshot.counters[0], None);
+                    // Between its reading and its commit another change opens the counter.
+                    let id = txn::change::ChangeId::new(format!("other-{is_held}")).unwrap();
+                    let mut other = Change::new(id, context.fingerprint);
+                    other.open.push(Open { counter: stamps.clone(), opening: Arc::clone(&opening) });
+                    assert!(matches!(block_on(scope.commit(other)).unwrap(), Outcome::Done(_)));
+                    let change = Change::new(context.id.clone(), context.fingerprint);
+                    let held = Condition::Version(0);
+                    let hold = |change: Change| change.hold(stamps.clone(), held, Label::new("unmoved"));
+                    Ok::<_, Infallible>(if is_held { hold(change) } else { change })
+                },
+            ));
+            match applied {
+                Ok(applied) => assert!(!is_held && !applied.is_duplicate()),
+                Err(Unapplied::Failed(Failure::Refused(refusal))) => assert!(is_held, "{refusal}"),
+                Err(other) => panic!("{other}"),
+            }
+            assert_eq!(decided.into_inner(), 1);
+        }
     }
 }
 

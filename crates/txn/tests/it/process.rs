@@ -2,7 +2,9 @@
 
 pub(crate) mod bank;
 mod crash;
+mod desk;
 mod events;
+mod late;
 pub(crate) mod mortal;
 pub(crate) mod people;
 pub(crate) mod shop;

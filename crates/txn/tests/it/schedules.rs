@@ -106,6 +106,31 @@ impl World {
     }
 }
 
+/// What was due was more than a change may have, and so it stayed due for ever.
+#[test]
+fn what_was_missed_of_a_schedule_with_a_large_payload_is_made_up_for_in_changes_that_fit() {
+    on_all(async |world| {
+        // Within a document a quote takes four bytes.
+        let quotes = format!("\"{}\"", r#"\""#.repeat(32_000));
+        for (text, missed) in [("all", Missed::All { max: 256 }), ("skip", Missed::Skip)] {
+            let plan = Plan::new("* * * * *", "UTC", missed).grace(Duration::from_secs(86_400));
+            let plan = plan.payload(Body::raw("report", 1, quotes.clone().into_bytes()));
+            world.schedules.set(&name(text), &plan).await.unwrap();
+        }
+        world.later(3_600);
+        let pass = world.schedules.run_once().await.unwrap();
+        assert!(pass.failures.is_empty(), "{:?}", pass.failures);
+        assert!(pass.fired > 2 && pass.next_due.unwrap() < world.clock.now(), "{pass:?}");
+        let (fired, missed) = world.run().await;
+        assert_eq!((pass.fired + fired, missed), (120, 0));
+        for text in ["all", "skip"] {
+            let instants = world.instants(text).await;
+            assert_eq!(instants.len(), 60);
+            assert!(instants.is_sorted());
+        }
+    });
+}
+
 /// Case Q42.
 #[test]
 fn after_six_hours_of_downtime_each_schedule_makes_up_as_its_policy_says_and_no_pass_is_unbounded() {

@@ -1,8 +1,11 @@
 //! A store seen from a process that dies at the n-th boundary: before or after a commit or a call. What it asks after its death reaches nothing.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use txn::{
@@ -19,6 +22,8 @@ pub(crate) struct Mortal {
     /// Boundaries that are left; for ever when it is below zero.
     left: AtomicI64,
     is_dead: AtomicBool,
+    /// How long the answer to the next commit takes.
+    late: Mutex<Duration>,
 }
 
 fn dead() -> Error {
@@ -27,12 +32,17 @@ fn dead() -> Error {
 
 impl Mortal {
     pub(crate) fn new(inner: Arc<dyn StoreAdmin>) -> Self {
-        Self { inner, left: AtomicI64::new(-1), is_dead: AtomicBool::new(false) }
+        Self { inner, left: AtomicI64::new(-1), is_dead: AtomicBool::new(false), late: Mutex::default() }
     }
 
     /// It dies at the boundary behind so many.
     pub(crate) fn dies_after(&self, boundaries: i64) {
         self.left.store(boundaries, Ordering::SeqCst);
+    }
+
+    /// The answer to the next commit takes so long.
+    pub(crate) fn answers_late(&self, wait: Duration) {
+        *self.late.lock().unwrap() = wait;
     }
 
     /// A new process.
@@ -70,6 +80,10 @@ impl Store for Mortal {
             return (0..count).map(|_| Err(dead())).collect();
         }
         let answers = self.inner.commit(batch).await;
+        let late = std::mem::take(&mut *self.late.lock().unwrap());
+        if !late.is_zero() {
+            std::thread::sleep(late);
+        }
         // Nobody is there to hear the answer.
         if self.passes() { answers } else { (0..count).map(|_| Err(dead())).collect() }
     }
