@@ -9,6 +9,7 @@ pub(crate) mod postgres;
 mod run;
 mod schedule;
 mod shared;
+mod stall;
 
 pub(crate) use flaky::{Dice, FlakyStore};
 pub(crate) use run::Down;
