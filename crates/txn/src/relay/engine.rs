@@ -152,10 +152,9 @@ impl Engine {
     fn begin(&mut self) {
         match &self.sleep {
             Some(sleep) if self.tick_timer.is_none() => self.tick_timer = Some(sleep.sleep(TICK)),
-            Some(_) => {}
             // A pass has no timers.
             None if self.ticked_at.elapsed() >= TICK => self.tick(),
-            None => {}
+            Some(_) | None => {}
         }
         self.begin_reading();
         while self.begin_sending() {}
@@ -190,9 +189,10 @@ impl Engine {
     }
 
     fn begin_reading(&mut self) {
-        let (events, bytes) = self.pending();
-        let is_full = events >= self.parts.buffer_max || bytes >= self.parts.buffer_bytes_max;
         let Some(reader) = &self.reader else { return };
+        let (events, bytes) = self.pending();
+        let is_far_ahead = self.lanes.values().any(|lane| lane.is_far_behind(reader.after));
+        let is_full = is_far_ahead || events >= self.parts.buffer_max || bytes >= self.parts.buffer_bytes_max;
         let has_read_all = self.sleep.is_none() && reader.is_at_end;
         if self.reading.is_some() || self.is_stopping || is_full || has_read_all {
             return;
@@ -343,7 +343,9 @@ impl Engine {
                 _ if was_too_many => lane.wake(),
                 None if tries < TRIES_AT_ONCE => lane.wake(),
                 None => {}
+                Some(_) if lane.is_resting => {}
                 Some(sleep) => {
+                    lane.is_resting = true;
                     let rest = rest(Arc::clone(&self.parts), sleep, full.remove(&which), tries);
                     self.resting.push(rest.map(move |()| which).boxed());
                 }

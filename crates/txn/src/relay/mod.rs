@@ -2,7 +2,8 @@
 //!
 //! - **At least once.** An event whose commit was acknowledged is published, parked or skipped by its mapping, whatever crashes in between; the cursor of a lane passes it only then. What is published twice has the
 //!   same id and the same dedupe id, so that the queue swallows it within its window, and an [`Inbox`](crate::Inbox) for ever.
-//! - **In order.** Messages of events of one subject reach a topic in the order of the log. One for which there is no room holds up those of its subject, and no other, until 8,192 events wait.
+//! - **In order.** Messages of events of one subject reach a topic in the order of the log. One for which there is no room holds up those of its subject, and no other, until 8,192 events wait, or the log
+//!   has been read 65,536 events beyond the first that does (or 8,192 moves and cancellations were carried out there): as much is read again after a crash.
 //! - **Poison is set aside.** What the queue will never take, or the mapping gives up, is [`Parked`] with the reason, and those behind it go on.
 //! - **Shared.** The log is divided into lanes, by subject; every lane has its cursor, and is held by one process at a time through [`Leases`]. A process that dies is replaced when its lease is over; one that was
 //!   stopped, or whose store hangs, asks nothing of the queue from three quarters of its lease on until it has looked at its leases again, and can acknowledge nothing that another has. What both have published
@@ -178,7 +179,7 @@ impl Builder {
         self
     }
 
-    /// Events that are read ahead, at most, and bytes of their messages: 8,192 and 64 MiB unless said otherwise. A page more may be in memory.
+    /// Events that are read and not done, at most, and bytes of their messages: 8,192 and 64 MiB unless said otherwise. A page more may be in memory.
     #[must_use]
     pub fn buffer_max(mut self, events: usize, bytes: usize) -> Self {
         (self.parts.buffer_max, self.parts.buffer_bytes_max) = (events.max(1), bytes.max(1));

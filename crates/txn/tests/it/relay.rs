@@ -2,6 +2,7 @@
 
 mod crash;
 mod flaky;
+mod full;
 mod observe;
 mod park;
 #[cfg(feature = "servers")]
