@@ -353,7 +353,8 @@ impl Leases {
         let batch = changes.into_iter().map(|change| Commit { tenant: tenant.clone(), change }).collect();
         let one = |result: Result<Outcome, txn_store::Error>| match result {
             Ok(Outcome::Done(_)) => Ok(true),
-            Ok(Outcome::Refused(Refusal::Conflict { .. })) => Ok(false),
+            // Who looked long ago finds that several others were.
+            Ok(Outcome::Refused(Refusal::Conflict { .. } | Refusal::FenceStale { .. })) => Ok(false),
             Ok(Outcome::Refused(refusal)) => Err(Failure::Refused(refusal)),
             Ok(Outcome::Unknown(id)) => Err(Failure::Unknown { id }),
             Err(error) => Err(error.into()),

@@ -21,6 +21,7 @@ use super::{
     observe,
     reader::Reader,
     send::{Sent, send},
+    tenure::Tenure,
 };
 use crate::{failure::Failure, leases::Leases, sleep::Sleep};
 
@@ -43,11 +44,12 @@ pub(super) struct Engine {
     batch_max: usize,
     /// Away while a step of it is under way.
     leases: Option<Leases>,
-    kept_at: Instant,
+    tenure: Tenure,
     is_keep_due: bool,
     /// Keeps what is parked from being purged. With the first lane.
     guard: Option<Consumer>,
     ticks: u64,
+    ticked_at: Instant,
     is_stopping: bool,
     pass: Pass,
 
@@ -60,6 +62,8 @@ pub(super) struct Engine {
     keeping: Option<BoxFuture<'static, Keeping>>,
     keep_timer: Option<BoxFuture<'static, ()>>,
     tick_timer: Option<BoxFuture<'static, ()>>,
+    /// What ended last was a timer.
+    was_timer: bool,
 }
 
 /// What has ended.
@@ -76,7 +80,7 @@ enum Event {
 
 impl Engine {
     pub(super) fn new(parts: Arc<Parts>, leases: Leases, sleep: Option<Arc<dyn Sleep>>) -> Self {
-        let (page_max, batch_max) = (parts.page_max, parts.batch_max);
+        let (page_max, batch_max, tenure) = (parts.page_max, parts.batch_max, Tenure::new(leases.lease()));
         Self {
             parts,
             sleep,
@@ -86,10 +90,11 @@ impl Engine {
             page_max,
             batch_max,
             leases: Some(leases),
-            kept_at: Instant::now(),
+            tenure,
             is_keep_due: true,
             guard: None,
             ticks: 0,
+            ticked_at: Instant::now(),
             is_stopping: false,
             pass: Pass::default(),
             reading: None,
@@ -100,6 +105,7 @@ impl Engine {
             keeping: None,
             keep_timer: None,
             tick_timer: None,
+            was_timer: false,
         }
     }
 
@@ -144,14 +150,16 @@ impl Engine {
 
     /// Begins whatever can begin.
     fn begin(&mut self) {
-        if let Some(sleep) = &self.sleep
-            && self.tick_timer.is_none()
-        {
-            self.tick_timer = Some(sleep.sleep(TICK));
+        match &self.sleep {
+            Some(sleep) if self.tick_timer.is_none() => self.tick_timer = Some(sleep.sleep(TICK)),
+            // A pass has no timers.
+            None if self.ticked_at.elapsed() >= TICK => self.tick(),
+            Some(_) | None => {}
         }
-        self.begin_keeping();
         self.begin_reading();
         while self.begin_sending() {}
+        // Last: what could not be sent because the lanes may be lost makes a pass look, and wait.
+        self.begin_keeping();
     }
 
     fn begin_keeping(&mut self) {
@@ -160,7 +168,8 @@ impl Engine {
         }
         let left = |lane: &&Lane| lane.is_leaving && !lane.is_in_flight && lane.consumer.is_some();
         let left: Vec<u32> = self.lanes.values().filter(left).map(|lane| lane.held.number).collect();
-        if !self.is_keep_due && left.is_empty() {
+        let is_due = self.is_keep_due || (self.sleep.is_none() && self.tenure.is_old());
+        if !is_due && left.is_empty() {
             return;
         }
         let Some(leases) = self.leases.take() else { return };
@@ -180,9 +189,10 @@ impl Engine {
     }
 
     fn begin_reading(&mut self) {
-        let (events, bytes) = self.pending();
-        let is_full = events >= self.parts.buffer_max || bytes >= self.parts.buffer_bytes_max;
         let Some(reader) = &self.reader else { return };
+        let (events, bytes) = self.pending();
+        let is_far_ahead = self.lanes.values().any(|lane| lane.is_far_behind(reader.after));
+        let is_full = is_far_ahead || events >= self.parts.buffer_max || bytes >= self.parts.buffer_bytes_max;
         let has_read_all = self.sleep.is_none() && reader.is_at_end;
         if self.reading.is_some() || self.is_stopping || is_full || has_read_all {
             return;
@@ -201,8 +211,9 @@ impl Engine {
         self.reading = Some(read.boxed());
     }
 
+    /// Nothing while the lanes may be another's: the next look at the leases tells.
     fn begin_sending(&mut self) -> bool {
-        if self.is_stopping {
+        if self.is_stopping || self.tenure.is_over() {
             return false;
         }
         let mut batch = Batch::default();
@@ -211,7 +222,7 @@ impl Engine {
         }
         let has_any = batch.len() > 0;
         if has_any {
-            self.sending.push(send(Arc::clone(&self.parts), batch).boxed());
+            self.sending.push(send(Arc::clone(&self.parts), self.tenure.clone(), batch).boxed());
         }
         has_any
     }
@@ -230,11 +241,16 @@ impl Engine {
         if let Some(keeping) = ready(&mut self.keeping, context) {
             return Poll::Ready(Event::Kept(keeping));
         }
-        if let Poll::Ready(Some(sent)) = self.sending.poll_next_unpin(context) {
-            return Poll::Ready(Event::Sent(sent));
+        // Before what may always be ready, but not twice in a row.
+        let is_first = !std::mem::take(&mut self.was_timer);
+        if is_first && let Some(event) = self.timer(context) {
+            return Poll::Ready(event);
         }
         if let Some(acknowledged) = ready(&mut self.acknowledging, context) {
             return Poll::Ready(Event::Acknowledged(acknowledged));
+        }
+        if let Poll::Ready(Some(sent)) = self.sending.poll_next_unpin(context) {
+            return Poll::Ready(Event::Sent(sent));
         }
         if let Poll::Ready(Some(which)) = self.resting.poll_next_unpin(context) {
             return Poll::Ready(Event::Rested(which));
@@ -242,13 +258,17 @@ impl Engine {
         if let Some(page) = ready(&mut self.reading, context) {
             return Poll::Ready(Event::Page(page));
         }
-        if ready(&mut self.keep_timer, context).is_some() {
-            return Poll::Ready(Event::KeepDue);
-        }
-        if ready(&mut self.tick_timer, context).is_some() {
-            return Poll::Ready(Event::Tick);
-        }
-        Poll::Pending
+        self.timer(context).map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn timer(&mut self, context: &mut Context<'_>) -> Option<Event> {
+        let event = if ready(&mut self.keep_timer, context).is_some() {
+            Event::KeepDue
+        } else {
+            ready(&mut self.tick_timer, context).map(|()| Event::Tick)?
+        };
+        self.was_timer = true;
+        Some(event)
     }
 
     fn lane(&mut self, which: Which) -> Option<&mut Lane> {
@@ -323,7 +343,9 @@ impl Engine {
                 _ if was_too_many => lane.wake(),
                 None if tries < TRIES_AT_ONCE => lane.wake(),
                 None => {}
+                Some(_) if lane.is_resting => {}
                 Some(sleep) => {
+                    lane.is_resting = true;
                     let rest = rest(Arc::clone(&self.parts), sleep, full.remove(&which), tries);
                     self.resting.push(rest.map(move |()| which).boxed());
                 }
@@ -333,7 +355,7 @@ impl Engine {
     }
 
     fn tick(&mut self) {
-        self.ticks = self.ticks.saturating_add(1);
+        (self.ticks, self.ticked_at) = (self.ticks.saturating_add(1), Instant::now());
         self.begin_acknowledging(false);
     }
 
@@ -377,6 +399,7 @@ impl Engine {
                 // Another has opened it. If the lane is still this one's, the next look at the leases opens it again.
                 Err(error) if error.kind() == ErrorKind::Locked => {
                     self.lanes.remove(&number);
+                    self.tenure.hold(self.lanes.values().map(Lane::which));
                     self.is_keep_due = self.sleep.is_some();
                 }
                 Err(error) if error.is_retryable() => {
@@ -405,13 +428,13 @@ impl Engine {
 
     fn kept(&mut self, keeping: Keeping) -> Result<(), Failure> {
         let Keeping { leases, begun_at, result } = keeping;
-        let lease = leases.lease();
+        let mut next_in = leases.lease().checked_div(6).unwrap_or_default();
         self.leases = Some(leases);
-        let mut next_in = lease.checked_div(6).unwrap_or_default();
         match result {
             Ok(kept) => {
-                self.kept_at = begun_at;
-                next_in = kept.next_in;
+                self.tenure.kept(begun_at);
+                // It took so long that it says nothing any more.
+                next_in = if self.tenure.is_over() { Duration::ZERO } else { kept.next_in };
                 let is_held = |lane: &Lane| kept.held.contains(&lane.held);
                 self.lanes.retain(|_, lane| is_held(lane));
                 for number in kept.surplus {
@@ -438,7 +461,7 @@ impl Engine {
             }
             Err(failure) if failure.is_retryable() && self.sleep.is_some() => {
                 observe::failed(&self.parts.name, "the leases cannot be renewed", &failure);
-                if self.kept_at.elapsed() >= lease.saturating_sub(lease.checked_div(4).unwrap_or_default()) {
+                if self.tenure.is_over() {
                     // Somebody else may have them by now.
                     self.lanes.clear();
                 }
@@ -446,6 +469,7 @@ impl Engine {
             }
             Err(failure) => return Err(failure),
         }
+        self.tenure.hold(self.lanes.values().map(Lane::which));
         if self.lanes.is_empty() {
             (self.reader, self.reading) = (None, None);
         }

@@ -14,6 +14,11 @@ use txn_store::{Consumer, Position};
 
 use crate::leases::Held;
 
+/// So far the log is read beyond the first event of a lane that is not done, at most: as much is read again after a crash.
+const AHEAD_MAX: u64 = 65_536;
+/// So many moves and cancellations that are carried out beyond it are remembered, at most, but for those that are read: they are one record.
+const EXECUTED_MAX: usize = 8_192;
+
 /// An event in its lane, as far as it is not done.
 #[derive(Debug)]
 pub(super) struct Item {
@@ -127,6 +132,8 @@ pub(super) struct Lane {
     pub(super) boundary: Position,
     pub(super) acknowledged: Position,
     pub(super) items: VecDeque<Item>,
+    /// Of these, what is done, until its batch has landed.
+    emptied: usize,
     /// Bytes of what is not done.
     pub(super) bytes: usize,
     pub(super) is_in_flight: bool,
@@ -134,6 +141,8 @@ pub(super) struct Lane {
     waiting: HashSet<u64>,
     /// All of it waits.
     is_held: bool,
+    /// Somebody waits for what it waits for, and will wake it.
+    pub(super) is_resting: bool,
     /// It takes nothing more: it is given to another process.
     pub(super) is_leaving: bool,
     /// How often in a row it had to wait.
@@ -159,10 +168,12 @@ impl Lane {
             boundary: at,
             acknowledged: at,
             items: VecDeque::new(),
+            emptied: 0,
             bytes: 0,
             is_in_flight: false,
             waiting: HashSet::new(),
             is_held: false,
+            is_resting: false,
             is_leaving: false,
             failures: 0,
             done: 0,
@@ -193,6 +204,13 @@ impl Lane {
     /// As far as everything before is done.
     pub(super) fn done_up_to(&self) -> Position {
         self.items.front().map_or(self.boundary, |item| item.before).max(self.acknowledged)
+    }
+
+    /// Whether it waits at a place that the reading of the log must not go on from any farther.
+    pub(super) fn is_far_behind(&self, read: Position) -> bool {
+        self.items.front().is_some_and(|item| {
+            read.0.saturating_sub(item.position.0) >= AHEAD_MAX || self.executed.len() >= EXECUTED_MAX
+        })
     }
 
     /// Adds what may go now, until the batch is full. Nothing while a batch of its own is on its way.
@@ -264,33 +282,60 @@ impl Lane {
         match fate {
             Fate::Full(_) => {
                 self.waiting.insert(item.order);
+                return;
             }
-            Fate::Again => self.is_held = true,
-            Fate::Done => item.steps.retain(|step| step.nth != place.nth),
+            Fate::Again => {
+                self.is_held = true;
+                return;
+            }
+            Fate::Done => {}
             Fate::Executed(key) => {
-                item.steps.retain(|step| step.nth != place.nth);
                 self.executed.insert(place);
                 self.keys.insert(key, place);
             }
         }
+        let had_any = !item.steps.is_empty();
+        item.steps.retain(|step| step.nth != place.nth);
+        self.emptied = self.emptied.saturating_add((had_any && item.steps.is_empty()).into());
     }
 
     /// Its batch has come back; says whether some of it must wait.
     pub(super) fn landed(&mut self) -> bool {
         self.is_in_flight = false;
+        self.drop_done();
+        let waits = self.is_held || !self.waiting.is_empty();
+        self.failures = match waits {
+            true if self.is_resting => self.failures,
+            true => self.failures.saturating_add(1),
+            false => 0,
+        };
+        waits
+    }
+
+    /// What is done takes no room, also behind what is not.
+    fn drop_done(&mut self) {
+        // As a rule all of it stands in front.
         while self.items.front().is_some_and(|item| item.steps.is_empty()) {
             let done = self.items.pop_front();
-            self.bytes = self.bytes.saturating_sub(done.map_or(0, |item| item.bytes));
-            self.done = self.done.saturating_add(1);
+            self.dropped(done.map_or(0, |item| item.bytes));
         }
-        let waits = self.is_held || !self.waiting.is_empty();
-        self.failures = if waits { self.failures.saturating_add(1) } else { 0 };
-        waits
+        if self.emptied > 0 {
+            let is_done = |item: &&Item| item.steps.is_empty();
+            let bytes = self.items.iter().filter(is_done).map(|item| item.bytes).collect::<Vec<_>>();
+            self.items.retain(|item| !item.steps.is_empty());
+            bytes.into_iter().for_each(|bytes| self.dropped(bytes));
+        }
+    }
+
+    fn dropped(&mut self, bytes: usize) {
+        self.emptied = self.emptied.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.done = self.done.saturating_add(1);
     }
 
     /// What waited may be tried again.
     pub(super) fn wake(&mut self) {
-        self.is_held = false;
+        (self.is_held, self.is_resting) = (false, false);
         self.waiting.clear();
     }
 

@@ -2,10 +2,12 @@
 //!
 //! - **At least once.** An event whose commit was acknowledged is published, parked or skipped by its mapping, whatever crashes in between; the cursor of a lane passes it only then. What is published twice has the
 //!   same id and the same dedupe id, so that the queue swallows it within its window, and an [`Inbox`](crate::Inbox) for ever.
-//! - **In order.** Messages of events of one subject reach a topic in the order of the log. One for which there is no room holds up those of its subject, and no other, until 8,192 events wait.
+//! - **In order.** Messages of events of one subject reach a topic in the order of the log. One for which there is no room holds up those of its subject, and no other, until 8,192 events wait, or the log
+//!   has been read 65,536 events beyond the first that does (or 8,192 moves and cancellations were carried out there): as much is read again after a crash.
 //! - **Poison is set aside.** What the queue will never take, or the mapping gives up, is [`Parked`] with the reason, and those behind it go on.
 //! - **Shared.** The log is divided into lanes, by subject; every lane has its cursor, and is held by one process at a time through [`Leases`]. A process that dies is replaced when its lease is over; one that was
-//!   only slow finds that it can acknowledge nothing more. What both have published meanwhile are repetitions.
+//!   stopped, or whose store hangs, asks nothing of the queue from three quarters of its lease on until it has looked at its leases again, and can acknowledge nothing that another has. What both have published
+//!   meanwhile are repetitions.
 //! - **Nothing unsent is purged.** The cursors hold the log back; while something is parked, so does one more, `relay/<name>/parked`. Who gives a relay up for good calls [`Relay::retire`].
 //!
 //! **Moving and cancelling.** A [`Outgoing::Reschedule`] is carried out in its place in the log, so that it finds a message whose event stands before it, even one that was still in the log when the cancellation was
@@ -33,6 +35,7 @@ mod observe;
 mod parked;
 mod reader;
 pub(crate) mod send;
+mod tenure;
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
@@ -53,6 +56,8 @@ use crate::{
 };
 use engine::Engine;
 
+/// In a shorter time nothing can be renewed, and nothing would be sent.
+const LEASE_MIN: Duration = Duration::from_millis(100);
 const RELAY_KIND: Kind = Kind::reserved("txn-relay");
 
 name!(
@@ -160,10 +165,10 @@ impl Builder {
         self
     }
 
-    /// How long a process that shows no sign of life keeps its lanes: 15 seconds unless said otherwise. It renews a record every third of it.
+    /// How long a process that shows no sign of life keeps its lanes: 15 seconds unless said otherwise, 100 milliseconds at least. It renews a record every third of it.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.parts.lease = lease;
+        self.parts.lease = lease.max(LEASE_MIN);
         self
     }
 
@@ -174,7 +179,7 @@ impl Builder {
         self
     }
 
-    /// Events that are read ahead, at most, and bytes of their messages: 8,192 and 64 MiB unless said otherwise. A page more may be in memory.
+    /// Events that are read and not done, at most, and bytes of their messages: 8,192 and 64 MiB unless said otherwise. A page more may be in memory.
     #[must_use]
     pub fn buffer_max(mut self, events: usize, bytes: usize) -> Self {
         (self.parts.buffer_max, self.parts.buffer_bytes_max) = (events.max(1), bytes.max(1));

@@ -11,6 +11,7 @@ use super::{
     Parts,
     lane::{Batch, Fate, Mark, Place, Ticket, Which},
     observe, parked,
+    tenure::Tenure,
 };
 use crate::{failure::Failure, leases};
 
@@ -47,7 +48,8 @@ pub(super) struct Sent {
     pub(super) failure: Option<Failure>,
 }
 
-pub(super) async fn send(parts: Arc<Parts>, batch: Batch) -> Sent {
+/// Nothing is asked of the queue for a lane that may be another's by then; what has not gone is to be tried again.
+pub(super) async fn send(parts: Arc<Parts>, tenure: Tenure, batch: Batch) -> Sent {
     let Batch { lanes, marks, publishes, reschedules, mut parks } = batch;
     let mut sent = Sent { lanes, ..Sent::default() };
     let mut unmarked = BTreeSet::new();
@@ -56,12 +58,12 @@ pub(super) async fn send(parts: Arc<Parts>, batch: Batch) -> Sent {
             unmarked.insert(mark.lane);
         }
     }
-    let is_marked = |ticket: &Ticket| !unmarked.contains(&ticket.lane);
-    let (publishes, held): (Vec<_>, Vec<_>) = publishes.into_iter().partition(|(ticket, _)| is_marked(ticket));
-    sent.fates.extend(held.into_iter().map(|(ticket, _)| (ticket, Fate::Again)));
-    let (reschedules, held): (Vec<_>, Vec<_>) = reschedules.into_iter().partition(|(ticket, _)| is_marked(ticket));
+    let may_go = |ticket: &Ticket| !unmarked.contains(&ticket.lane) && tenure.is_sure_of(ticket.lane);
+    let (publishes, held): (Vec<_>, Vec<_>) = publishes.into_iter().partition(|(ticket, _)| may_go(ticket));
     sent.fates.extend(held.into_iter().map(|(ticket, _)| (ticket, Fate::Again)));
     publish(&parts, publishes, &mut parks, &mut sent).await;
+    let (reschedules, held): (Vec<_>, Vec<_>) = reschedules.into_iter().partition(|(ticket, _)| may_go(ticket));
+    sent.fates.extend(held.into_iter().map(|(ticket, _)| (ticket, Fate::Again)));
     reschedule(&parts, reschedules, &mut parks, &mut sent).await;
     for (ticket, reason) in parks {
         let fate = match parked::park(&parts, &ticket, &reason).await {

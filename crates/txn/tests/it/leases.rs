@@ -18,7 +18,7 @@ use txn::{
     store::{Outcome, Scope, Store},
 };
 
-use crate::relay::{Dice, FlakyStore, World, seeded, worlds};
+use crate::relay::{Dice, FlakyStore, World, in_memory, seeded, worlds};
 
 const LEASE: Duration = Duration::from_secs(15);
 
@@ -220,5 +220,27 @@ fn a_call_whose_answer_was_lost_is_made_again() {
             tries += 1;
             assert!(tries < 100, "seed {seed}");
         }
+    }
+}
+
+/// A process looks, and stands still before it takes what was free; meanwhile two others had it one after the other. It has come too late, and that is no failure.
+#[test]
+fn who_is_overtaken_by_two_takes_nothing_and_goes_on() {
+    for stands_still_after in 0..20 {
+        let world = in_memory();
+        let store = FlakyStore { store: world.store(), dice: Arc::new(Dice::new(0)), is_well: true.into() };
+        let others = [leases(&world, 1), leases(&world, 1)];
+        let mut slow = Leases::new(Arc::new(store), LeaseSet::new("reports").unwrap(), 1, LEASE);
+        let mut keeping = Box::pin(slow.keep());
+        let mut poll = || keeping.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if (0..stands_still_after).any(|_| poll().is_ready()) {
+            continue;
+        }
+        for mut other in others {
+            block_on(other.keep()).unwrap();
+            block_on(other.leave()).unwrap();
+        }
+        block_on(keeping).unwrap();
+        assert_eq!(numbers(&block_on(slow.keep()).unwrap().held), [0]);
     }
 }

@@ -2,6 +2,7 @@
 
 mod crash;
 mod flaky;
+mod full;
 mod observe;
 mod park;
 #[cfg(feature = "servers")]
@@ -9,6 +10,7 @@ pub(crate) mod postgres;
 mod run;
 mod schedule;
 mod shared;
+mod stall;
 
 pub(crate) use flaky::{Dice, FlakyStore};
 pub(crate) use run::Down;
