@@ -19,6 +19,7 @@ use txn_queue::{
 
 const VARIABLE: &str = "TXN_TEST_QUEUE_KILL";
 const KILLS: u64 = 12;
+const KILLS_MAX: u64 = 60;
 const LEASE: Duration = Duration::from_secs(600);
 
 fn group() -> Group {
@@ -75,7 +76,11 @@ fn a_killed_process_leaves_what_it_was_told_and_its_messages_go_to_the_next() {
     let name = concat!(module_path!(), "::a_killed_process_leaves_what_it_was_told_and_its_messages_go_to_the_next");
     let name = name.split_once("::").unwrap().1;
     let (mut seen_again, mut counted) = (0, 0);
-    for round in 0..KILLS {
+    for round in 0..KILLS_MAX {
+        // On a machine that is busy all of them may die with nothing in hand.
+        if round >= KILLS && seen_again > 0 && counted > 0 {
+            break;
+        }
         let mut child = Command::new(env::current_exe().unwrap())
             .args([name, "--exact", "--nocapture", "--test-threads=1"])
             .env(VARIABLE, format!("{round} {}", folder.path().display()))
