@@ -159,7 +159,7 @@ fn a_backlog_waits_in_the_store_and_drains_in_batches_and_in_order() {
             until(|| calls() > 20).await;
             tokio::time::sleep(Duration::from_secs(600)).await;
             let calls = calls();
-            assert!((100..10_000).contains(&calls), "{calls} calls in ten minutes are neither none nor a storm");
+            assert!((20..10_000).contains(&calls), "{calls} calls in ten minutes are neither none nor a storm");
             let lag = relay.lag().await.unwrap();
             assert_eq!(lag.oldest_age, Some(Duration::from_secs(600)));
             assert!(lag.events == 6_000, "{lag:?}");
