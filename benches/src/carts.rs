@@ -25,7 +25,7 @@ pub fn context(id: &str) -> Context {
         id: ChangeId::new(id).expect(FITS),
         fingerprint: Fingerprint::of_bytes("bench", id.as_bytes()),
         now: NOW,
-        effective_at: NOW,
+        effective_at: Some(NOW),
     }
 }
 

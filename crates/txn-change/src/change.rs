@@ -148,8 +148,8 @@ pub struct Add {
     pub or_open: Option<Arc<Opening>>,
     /// Records what has already happened: passes guards and freezing, and flags a shortage. Never makes an unsigned lane negative.
     pub force: bool,
-    /// When it counts, in the business's time.
-    pub effective_at: Timestamp,
+    /// When it counts, in the business's time; `None` for the instant at which it is committed.
+    pub effective_at: Option<Timestamp>,
     /// Given back when it is refused.
     pub label: Label,
 }
@@ -170,6 +170,8 @@ pub struct Change {
     pub hold: Vec<Hold>,
     /// Which locks must still be held.
     pub fence: Vec<Fence>,
+    /// The change is refused from this instant on, in the store's time: a decision that holds only until then.
+    pub before: Option<Timestamp>,
     /// Records to write.
     pub put: Vec<Put>,
     /// Counters to open.
@@ -194,6 +196,7 @@ impl Change {
             require: Vec::new(),
             hold: Vec::new(),
             fence: Vec::new(),
+            before: None,
             put: Vec::new(),
             open: Vec::new(),
             set: Vec::new(),
@@ -275,6 +278,22 @@ impl Change {
         self
     }
 
+    /// Lets it be committed only before an instant, the earliest of all that were said.
+    ///
+    /// ```
+    /// use txn_change::{evaluate, Change, ChangeId, Fingerprint, MapView, Refusal, Timestamp};
+    /// let until = Timestamp::from_nanos(10);
+    /// let change = Change::new(ChangeId::new("offer.accept/1")?, Fingerprint::of("offer.accept", "1")).before(until);
+    /// assert!(evaluate(&MapView::default(), &change, Timestamp::from_nanos(9)).is_ok());
+    /// assert_eq!(evaluate(&MapView::default(), &change, until), Err(Refusal::Late { until, now: until }));
+    /// # Ok::<(), txn_change::NameError>(())
+    /// ```
+    #[must_use]
+    pub fn before(mut self, until: Timestamp) -> Self {
+        self.before = Some(self.before.map_or(until, |before| before.min(until)));
+        self
+    }
+
     /// Sets the answer.
     #[must_use]
     pub fn answer(mut self, answer: Body) -> Self {
@@ -310,6 +329,9 @@ impl Change {
         }
         self.hold.extend(other.hold);
         self.fence.extend(other.fence);
+        if let Some(until) = other.before {
+            self = self.before(until);
+        }
         self.put.extend(other.put);
         self.open.extend(other.open);
         self.set.extend(other.set);

@@ -80,6 +80,9 @@ pub fn evaluate<V: View + ?Sized>(view: &V, change: &Change, now: Timestamp) -> 
         }
         return Ok(Verdict::Replayed(stored.clone()));
     }
+    if let Some(until) = change.before.filter(|until| now >= *until) {
+        return Err(Refusal::Late { until, now });
+    }
     check_fences(view, change)?;
     check_requires(view, change)?;
     let records = write_records(view, change)?;
@@ -310,7 +313,7 @@ impl<'a> Numbers<'a> {
                 sequence: counter.sequence,
                 delta: add.delta,
                 after: counter.lanes,
-                effective_at: add.effective_at,
+                effective_at: add.effective_at.unwrap_or(now),
                 recorded_at: now,
                 change: change.id.clone(),
                 label: add.label.clone(),

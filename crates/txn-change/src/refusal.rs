@@ -5,6 +5,7 @@ use crate::{
     counter::{Status, Unit},
     key::Key,
     name::{ChangeId, FactId, FenceName, Label},
+    time::Timestamp,
 };
 use alloc::string::String;
 
@@ -27,6 +28,14 @@ pub enum Refusal {
     GivenUp {
         /// The id.
         id: ChangeId,
+    },
+    /// It came at or after the instant before which it was to be committed. Decide again.
+    #[error("committed at {now} it is too late; it holds until {until}")]
+    Late {
+        /// [`crate::Change::before`].
+        until: Timestamp,
+        /// The store's time.
+        now: Timestamp,
     },
     /// A newer holder of the lock has been seen.
     #[error("the token {token} of {fence} is stale; {highest} has been seen")]
@@ -146,6 +155,6 @@ impl Refusal {
     /// Whether the same decision may pass when it is made again on fresh state.
     #[must_use]
     pub const fn is_conflict(&self) -> bool {
-        matches!(self, Self::Conflict { .. })
+        matches!(self, Self::Conflict { .. } | Self::Late { .. })
     }
 }

@@ -13,8 +13,8 @@ pub struct Context {
     pub fingerprint: Fingerprint,
     /// The store's time.
     pub now: Timestamp,
-    /// When the change counts, in the business's time.
-    pub effective_at: Timestamp,
+    /// When the change counts, in the business's time; `None` for the instant at which it is committed.
+    pub effective_at: Option<Timestamp>,
 }
 
 impl Context {

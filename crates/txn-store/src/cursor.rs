@@ -91,7 +91,7 @@ mod tests {
             (Query::Records(range()), "7c2b7297245f420b01ff"),
             (Query::RecordsByTerm(range()), "8c96748f41ef751901ff"),
             (Query::Counters(range()), "82298f5db0ac6c6d01ff"),
-            (Query::Entries(Key::of(kind).number(1).build()), "bf8194fb19c7212a01ff"),
+            (Query::entries(Key::of(kind).number(1).build()), "278816ae16d9d28101ff"),
             (Query::EventsByTerm(Range { until: Some(vec![1, 2]), ..range() }), "c5c4bcd45719603201ff"),
             (Query::Changes, "392eacb1fdb9e81d01ff"),
         ];

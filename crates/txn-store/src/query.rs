@@ -79,8 +79,13 @@ pub enum Query {
     RecordsByTerm(Range),
     /// Counters by key.
     Counters(Range),
-    /// The entries of one counter, by sequence.
-    Entries(Key),
+    /// The entries of one counter behind a sequence, by sequence. An entry of which the sequence is known is found at once, however many there are.
+    Entries {
+        /// The counter.
+        counter: Key,
+        /// The last sequence that is passed over; 0 for none.
+        after: u64,
+    },
     /// Events by index term, then by position.
     EventsByTerm(Range),
     /// Committed changes, by id.
@@ -88,6 +93,12 @@ pub enum Query {
 }
 
 impl Query {
+    /// All entries of one counter.
+    #[must_use]
+    pub const fn entries(counter: Key) -> Self {
+        Self::Entries { counter, after: 0 }
+    }
+
     /// Bytes that differ for every query: what a cursor is bound to.
     pub(crate) fn canonical(&self) -> Vec<u8> {
         let ranged = |tag: u8, range: &Range| {
@@ -102,7 +113,7 @@ impl Query {
             Self::Records(range) => ranged(1, range),
             Self::RecordsByTerm(range) => ranged(2, range),
             Self::Counters(range) => ranged(3, range),
-            Self::Entries(key) => [&[4], key.as_bytes()].concat(),
+            Self::Entries { counter, after } => [&[4], &after.to_be_bytes()[..], counter.as_bytes()].concat(),
             Self::EventsByTerm(range) => ranged(5, range),
             Self::Changes => vec![6],
         }

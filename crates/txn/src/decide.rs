@@ -134,12 +134,7 @@ impl Decider {
                 head: Link::default(),
             }));
         }
-        let context = Context {
-            id: id.clone(),
-            fingerprint,
-            now: snapshot.now,
-            effective_at: self.effective_at.unwrap_or(snapshot.now),
-        };
+        let context = Context { id: id.clone(), fingerprint, now: snapshot.now, effective_at: self.effective_at };
         let mut change = decide(&context, &snapshot).map_err(|stop| match stop {
             Stop::Rejected(rejection) => Failure::Rejected(rejection),
             Stop::Unreadable(error) => Failure::Unreadable(error),

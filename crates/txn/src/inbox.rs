@@ -215,7 +215,7 @@ impl Inbox {
                 return Ok(Applied { answer: stored.answer, is_duplicate: true, recorded_at: stored.recorded_at });
             }
             let now = snapshot.now;
-            let context = Context { id: id.clone(), fingerprint, now, effective_at: now };
+            let context = Context { id: id.clone(), fingerprint, now, effective_at: None };
             let decided = decide(&context, &snapshot).map_err(Unapplied::Declined)?;
             let mut change = Change { id: id.clone(), fingerprint, ..decided };
             for (key, record) in read.records.iter().zip(&snapshot.records) {

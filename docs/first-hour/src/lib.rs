@@ -132,7 +132,7 @@ pub async fn reserve_seat(shop: &Services, event: &str, seats: i128, guest: &str
         delta: Lanes([1, 0, 0, 0]),
         or_open: Some(Arc::new(opening)),
         force: false,
-        effective_at: Timestamp::EPOCH,
+        effective_at: Some(Timestamp::EPOCH),
         label: Label::new("seat"),
     };
     let id = ChangeId::new(format!("seat.reserve/{event}/{guest}"))?;

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use txn::{
     Tenant,
-    change::{
-        Add, Body, Change, ChangeId, Class, Event, FactId, Fingerprint, Guard, Key, Kind, Label, Lanes, Opening,
-        Timestamp,
-    },
+    change::{Add, Body, Change, ChangeId, Class, Event, FactId, Fingerprint, Guard, Key, Kind, Label, Lanes, Opening},
     store::{Ask, StoreAdmin},
 };
 
@@ -40,7 +37,7 @@ pub fn change(redeem: &Redeem) -> Result<Change, Error> {
             delta: Lanes([i128::from(redeem.points), 0, 0, 0]),
             or_open: Some(Arc::new(opening)),
             force: false,
-            effective_at: Timestamp::EPOCH,
+            effective_at: None,
             label: Label::new("redeemed"),
         })
         .append(Event::new(body.clone()).with_id(FactId::new(&id)?).about(key(&redeem.member)?))

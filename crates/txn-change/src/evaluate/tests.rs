@@ -46,7 +46,7 @@ fn add(counter: &str, delta: [i128; 4], opening: &Arc<Opening>) -> Add {
         delta: Lanes(delta),
         or_open: Some(Arc::clone(opening)),
         force: false,
-        effective_at: Timestamp::EPOCH,
+        effective_at: Some(Timestamp::EPOCH),
         label: Label::new("line"),
     }
 }

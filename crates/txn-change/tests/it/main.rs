@@ -80,7 +80,7 @@ fn the_digest_of_a_change_and_the_hash_of_its_link() {
         counter: Key::of(Kind::new("count").unwrap()).number(1).build(),
         delta: Lanes([1, -1, i128::MAX, i128::MIN]),
         or_open: Some(Arc::new(Opening { class, unit: "item".into(), guards: [None; 2] })),
-        effective_at: Timestamp::from_nanos(7),
+        effective_at: Some(Timestamp::from_nanos(7)),
         label: Label::indexed("line", 7),
         force: false,
     };

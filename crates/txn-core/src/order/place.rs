@@ -120,7 +120,7 @@ pub fn place(
         currency: command.currency,
         location: command.location.clone(),
         lifecycle: Lifecycle::Placed,
-        placed_at: context.effective_at,
+        placed_at: context.effective_at.unwrap_or(context.now),
         expires_at: command.expires_at,
         total,
         hold: command.hold.clone(),

@@ -62,7 +62,7 @@ impl World {
             id: ChangeId::new(id).unwrap(),
             fingerprint: Fingerprint::of_bytes("test", id.as_bytes()),
             now: self.now,
-            effective_at: self.now,
+            effective_at: None,
         }
     }
 

@@ -111,7 +111,7 @@ async fn agrees(whole: &Contents, of: &Subject) -> Checked {
         }
     }
     equal("changes", &of.all(&Query::Changes, 7).await?, &changes)?;
-    let found = of.all(&Query::Entries(tally("busy")?), 7).await?;
+    let found = of.all(&Query::entries(tally("busy")?), 7).await?;
     equal("entries", &found, &entries.into_iter().map(Found::Entry).collect())
 }
 

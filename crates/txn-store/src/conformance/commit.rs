@@ -68,7 +68,7 @@ async fn a_change_writes_every_part(harness: &Harness) -> Checked {
         equal(&format!("rows of {query:?}"), &subject.all(&query, 7).await?.len(), &1)?;
     }
     for (counter, count) in [("opened", 1), ("old", 2)] {
-        equal("entries", &subject.all(&Query::Entries(tally(counter)?), 7).await?.len(), &count)?;
+        equal("entries", &subject.all(&Query::entries(tally(counter)?), 7).await?.len(), &count)?;
     }
     equal("events in the log", &subject.log(7).await?.len(), &2)?;
     let stale = fence(super::sample::change("stale")?, "lock", 4)?;

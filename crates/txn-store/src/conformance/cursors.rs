@@ -45,8 +45,8 @@ fn queries() -> Checked<Vec<Query>> {
         Query::Records(Range { prefix: Vec::new(), until: None }),
         Query::RecordsByTerm(words.clone()),
         Query::Counters(Range::kind(Kind::new("tally")?)),
-        Query::Entries(tally("busy")?),
-        Query::Entries(tally("0")?),
+        Query::entries(tally("busy")?),
+        Query::entries(tally("0")?),
         Query::EventsByTerm(words),
         Query::Changes,
     ])
@@ -86,7 +86,7 @@ async fn a_cursor_is_good_for_its_tenant_and_query_alone(harness: &Harness) -> C
 /// Case B44.
 async fn a_damaged_cursor_is_refused(harness: &Harness) -> Checked {
     let subject = with_rows(harness).await?;
-    for query in [Query::Records(Range::kind(kind()?)), Query::Entries(tally("busy")?), Query::Changes] {
+    for query in [Query::Records(Range::kind(kind()?)), Query::entries(tally("busy")?), Query::Changes] {
         let cursor = some("a cursor", cursor(&subject, &query).await?)?;
         let text = cursor.as_text();
         equal("a cursor kept as text", &refusal(&subject, &query, &Cursor::from_text(text)).await, &None)?;

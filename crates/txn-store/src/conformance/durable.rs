@@ -67,7 +67,7 @@ async fn a_reopened_store_goes_on_where_it_was(harness: &Harness) -> Checked {
 async fn an_open_handle_to_a_reopened_store_keeps_its_promises(harness: &Harness) -> Checked {
     let mut subject = harness.fresh().await?;
     let (a, b) = (tally("a")?, tally("b")?);
-    let page = Query::Entries(a.clone());
+    let page = Query::entries(a.clone());
     let mut cursor = None;
     for round in 0..5u32 {
         for step in 0..4u32 {

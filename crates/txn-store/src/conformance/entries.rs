@@ -16,11 +16,13 @@ pub(super) const ALL: &[Scenario] = named![Nothing:
     every_addition_leaves_an_entry_without_gaps,
     an_entry_may_count_in_the_past_and_is_recorded_now,
     a_class_without_history_leaves_none,
+    entries_are_found_behind_a_sequence,
+    what_does_not_say_when_it_counts_does_so_when_it_is_committed,
 ];
 
 async fn entries(subject: &Subject, counter: &txn_change::Key, limit: usize) -> Checked<Vec<Entry>> {
     let entry = |found| if let Found::Entry(entry) = found { Some(entry) } else { None };
-    Ok(subject.all(&Query::Entries(counter.clone()), limit).await?.into_iter().filter_map(entry).collect())
+    Ok(subject.all(&Query::entries(counter.clone()), limit).await?.into_iter().filter_map(entry).collect())
 }
 
 async fn every_addition_leaves_an_entry_without_gaps(harness: &Harness) -> Checked {
@@ -77,7 +79,7 @@ async fn an_entry_may_count_in_the_past_and_is_recorded_now(harness: &Harness) -
     let days = [Timestamp::EPOCH, Timestamp::MAX, Timestamp::MIN, START];
     let mut expected = Vec::new();
     for (index, effective_at) in days.into_iter().enumerate() {
-        let back_dated = Add { effective_at, ..add(&counter, [1, 0, 0, 0], Some(stock())) };
+        let back_dated = Add { effective_at: Some(effective_at), ..add(&counter, [1, 0, 0, 0], Some(stock())) };
         let receipt = subject.done(change(&format!("c-{index}"))?.add(back_dated)).await?;
         let minutes = Duration::from_secs(60).saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
         equal("the time of the commit", &receipt.recorded_at, &START.after(minutes)?)?;
@@ -101,4 +103,32 @@ async fn a_class_without_history_leaves_none(harness: &Harness) -> Checked {
     let row = subject.counter(&counter).await?;
     equal("lanes, version, sequence", &(row.lanes.0, row.version, row.sequence), &([3, 0, 0, 0], 3, 3))?;
     equal("entries", &entries(&subject, &counter, 7).await?, &vec![])
+}
+
+async fn entries_are_found_behind_a_sequence(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    let counter = tally("t")?;
+    // More than a backend's index may pass over.
+    for index in 0..40u32 {
+        subject.done(change(&format!("c-{index}"))?.add(add(&counter, [1, 0, 0, 0], Some(stock())))).await?;
+    }
+    for (after, limit) in
+        [(0, 7), (1, 40), (15, 1), (16, 3), (17, 40), (38, 1), (39, 5), (40, 5), (41, 5), (u64::MAX, 5)]
+    {
+        let found = subject.all(&Query::Entries { counter: counter.clone(), after }, limit).await?;
+        let sequences = found.into_iter().map(|found| if let Found::Entry(entry) = found { entry.sequence } else { 0 });
+        let expected: Vec<u64> = (1..=40).filter(|sequence| *sequence > after).collect();
+        equal(&format!("behind {after}, in pages of {limit}"), &sequences.collect::<Vec<_>>(), &expected)?;
+    }
+    Ok(())
+}
+
+async fn what_does_not_say_when_it_counts_does_so_when_it_is_committed(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    let counter = tally("t")?;
+    subject.clock.advance(Duration::from_secs(60));
+    let undated = Add { effective_at: None, ..add(&counter, [1, 0, 0, 0], Some(stock())) };
+    let receipt = subject.done(change("c")?.add(undated)).await?;
+    let times: Vec<_> = entries(&subject, &counter, 7).await?.iter().map(|e| (e.effective_at, e.recorded_at)).collect();
+    equal("its times", &times, &vec![(receipt.recorded_at, receipt.recorded_at)])
 }

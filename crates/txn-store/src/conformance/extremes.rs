@@ -32,7 +32,7 @@ async fn amounts_of_128_bits_are_kept_and_overflow_is_refused(harness: &Harness)
     }
     subject.done(change("back")?.add(add(&counter, [-i128::MAX, i128::MAX, 0, 1], Some(signed())))).await?;
     equal("the lanes after all", &subject.lanes(&counter).await?, &[0, -1, i128::from(i64::MIN), 0])?;
-    let entries = subject.all(&Query::Entries(counter), 7).await?;
+    let entries = subject.all(&Query::entries(counter), 7).await?;
     let deltas: Vec<Lanes> =
         entries.into_iter().filter_map(|f| if let Found::Entry(e) = f { Some(e.delta) } else { None }).collect();
     equal("the entries", &deltas, &vec![Lanes(ends), Lanes([-i128::MAX, i128::MAX, 0, 1])])?;
@@ -90,7 +90,7 @@ async fn names_of_the_greatest_length_are_kept(harness: &Harness) -> Checked {
     for key in &keys {
         let mut add = add(key, [1, 0, 0, 0], Some(opening(class(&"c".repeat(32)), [None; 2])));
         add.label = label.clone();
-        add.effective_at = Timestamp::MIN;
+        add.effective_at = Some(Timestamp::MIN);
         change = change.insert(key.clone(), body(""), vec![key.clone()]).add(add);
     }
     subject.done(change.clone()).await?;
@@ -98,7 +98,7 @@ async fn names_of_the_greatest_length_are_kept(harness: &Harness) -> Checked {
     for key in &keys {
         equal("a long key's record", &subject.record(key).await?.map(|record| record.terms), &Some(vec![key.clone()]))?;
         equal("a long key's lanes", &subject.lanes(key).await?, &[1, 0, 0, 0])?;
-        let entries = subject.all(&Query::Entries(key.clone()), 1).await?;
+        let entries = subject.all(&Query::entries(key.clone()), 1).await?;
         let found = entries
             .into_iter()
             .find_map(|f| if let Found::Entry(e) = f { Some((e.label, e.effective_at)) } else { None });

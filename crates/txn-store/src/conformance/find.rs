@@ -55,7 +55,7 @@ async fn every_query_finds_its_rows_in_pages_of_any_size(harness: &Harness) -> C
         (Query::Records(Range::kind(kind()?)), 23),
         (Query::RecordsByTerm(Range::kind(words)), 29),
         (Query::Counters(Range::kind(Kind::new("tally")?)), 24),
-        (Query::Entries(tally("busy")?), 23),
+        (Query::entries(tally("busy")?), 23),
         (Query::EventsByTerm(Range::prefix(Key::of(words).text("all")?)), 23),
         (Query::Changes, 23),
     ];
@@ -70,7 +70,7 @@ async fn every_query_finds_its_rows_in_pages_of_any_size(harness: &Harness) -> C
         let exact = subject.store.find(&subject.tenant, &query, None, count).await?;
         equal("a cursor behind the last row", &exact.next, &None)?;
     }
-    let empty = [Query::Records(Range::kind(Kind::new("nothing")?)), Query::Entries(tally("none")?)];
+    let empty = [Query::Records(Range::kind(Kind::new("nothing")?)), Query::entries(tally("none")?)];
     for query in empty {
         equal(&format!("rows of {query:?}"), &subject.all(&query, 1).await?.len(), &0)?;
     }
@@ -209,7 +209,7 @@ async fn rows_that_nobody_touches_stand_still_between_pages(harness: &Harness) -
 async fn a_page_of_none_or_too_many_is_an_error_that_names_the_limit(harness: &Harness) -> Checked {
     let subject = harness.limited(StoreLimits { page_max: 5, ..StoreLimits::default() }).await?;
     for limit in [0, 6, 1_000_000_000, usize::MAX] {
-        for query in [Query::Changes, Query::Records(Range::kind(kind()?)), Query::Entries(tally("t")?)] {
+        for query in [Query::Changes, Query::Records(Range::kind(kind()?)), Query::entries(tally("t")?)] {
             let found = subject.store.find(&subject.tenant, &query, None, limit).await;
             let error = found.err().map(|e| (e.kind(), e.to_string().contains('5')));
             equal(&format!("a page of {limit} of {query:?}"), &error, &Some((ErrorKind::Invalid, true)))?;

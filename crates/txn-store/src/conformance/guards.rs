@@ -70,7 +70,7 @@ async fn force_passes_a_guard_and_is_flagged(harness: &Harness) -> Checked {
     let broken = Refusal::GuardBroken { counter: shelf.clone(), label: Label::new("mine"), value: -3, min: 0 };
     equal("beside a forced one", &subject.refused(mixed).await?, &broken)?;
     let shorts: Vec<bool> = subject
-        .all(&Query::Entries(shelf.clone()), 7)
+        .all(&Query::entries(shelf.clone()), 7)
         .await?
         .into_iter()
         .filter_map(|found| if let Found::Entry(entry) = found { Some(entry.short) } else { None })

@@ -330,7 +330,7 @@ async fn a_purge_of_nothing_or_too_much_at_once(harness: &Harness) -> Checked {
         .await?;
     subject.settled().await?;
     equal("events of txn's own", &purge(&subject, Purge::Events, Timestamp::MAX, 5).await?, &0)?;
-    equal("its entries", &subject.all(&Query::Entries(a), 5).await?.len(), &1)?;
+    equal("its entries", &subject.all(&Query::entries(a), 5).await?.len(), &1)?;
     let outcome = subject.commit(change("pair")?).await?;
     holds("it is still known", matches!(outcome, Outcome::Done(receipt) if receipt.replayed))?;
     proves(&subject).await

@@ -72,7 +72,7 @@ pub(super) fn add(counter: &Key, delta: [i128; 4], or_open: Option<Arc<Opening>>
         delta: Lanes(delta),
         or_open,
         force: false,
-        effective_at: Timestamp::EPOCH,
+        effective_at: Some(Timestamp::EPOCH),
         label: Label::new("line"),
     }
 }

@@ -56,7 +56,7 @@ async fn a_tenant_sees_nothing_of_another(harness: &Harness) -> Checked {
             Query::Records(Range { prefix: Vec::new(), until: None }),
             Query::RecordsByTerm(words.clone()),
             Query::Counters(Range { prefix: Vec::new(), until: None }),
-            Query::Entries(tally("t")?),
+            Query::entries(tally("t")?),
             Query::EventsByTerm(words),
         ];
         for query in queries {
@@ -73,7 +73,7 @@ async fn a_tenant_sees_nothing_of_another(harness: &Harness) -> Checked {
     equal("the first tenant's lanes", &subject.lanes(&tally("t")?).await?, &[5, 0, 0, 0])?;
     equal("the other's lanes", &other.lanes(&tally("t")?).await?, &[0, 0, 1, 0])?;
     for of in [&subject, &other] {
-        equal("entries", &of.all(&Query::Entries(tally("t")?), 7).await?.len(), &1)?;
+        equal("entries", &of.all(&Query::entries(tally("t")?), 7).await?.len(), &1)?;
         equal("rows by term", &of.all(&Query::RecordsByTerm(Range::kind(Kind::new("by-word")?)), 7).await?.len(), &1)?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use txn_change::Timestamp;
+use txn_change::{Change, Refusal, Timestamp};
 use txn_suite::{Checked, equal};
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
 pub(super) const ALL: &[Scenario] = named![Nothing:
     time_is_the_clocks_and_never_goes_backwards,
     a_replay_keeps_the_first_time,
+    what_holds_until_an_instant_is_refused_from_it_on,
 ];
 
 /// Case F50.
@@ -54,4 +55,27 @@ async fn a_replay_keeps_the_first_time(harness: &Harness) -> Checked {
     let stored = subject.get(subject.ask().stored(change("c")?.id)).await?;
     equal("the stored time", &stored.stored.map(|s| s.recorded_at), &Some(START))?;
     equal("the time now", &stored.now, &START.after(Duration::from_secs(5))?)
+}
+
+/// To the nanosecond, by the time that the commit is recorded with; a repetition of what was committed before is answered whenever it comes.
+async fn what_holds_until_an_instant_is_refused_from_it_on(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?;
+    let (nano, counter) = (Duration::from_nanos(1), tally("t")?);
+    let until = START.after(Duration::from_secs(1))?;
+    let add = |id: &str| stocked(id, &counter, [1, 0, 0, 0]).map(|change| change.before(until));
+    subject.clock.set(Timestamp::from_nanos(until.as_nanos().saturating_sub(1)));
+    let in_time = subject.done(add("in-time")?).await?;
+    equal("it was in time", &(in_time.recorded_at < until), &true)?;
+    // Two in one: the earlier binds.
+    let both = |id: &str| Checked::<Change>::Ok(add(id)?.and(change("other")?.before(until.after(nano)?)));
+    subject.done(both("both")?).await?;
+    subject.clock.set(until);
+    for id in ["late", "later"] {
+        let now = subject.get(subject.ask()).await?.now;
+        equal("too late", &subject.refused(add(id)?).await?, &Refusal::Late { until, now })?;
+        equal("and both", &subject.refused(both(id)?).await?, &Refusal::Late { until, now })?;
+        subject.clock.advance(nano);
+    }
+    equal("a repetition", &subject.done(add("in-time")?).await?.replayed, &true)?;
+    equal("what was added", &subject.counter(&counter).await?.lanes.0, &[2, 0, 0, 0])
 }

@@ -336,7 +336,7 @@ fn add(counter: Key, delta: [i128; 4], opening: Opening, label: &'static str) ->
         delta: Lanes(delta),
         or_open: Some(Arc::new(opening)),
         force: false,
-        effective_at: Timestamp::EPOCH,
+        effective_at: Some(Timestamp::EPOCH),
         label: Label::new(label),
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn page(
         Query::Records(range) => records(of_tenant, range, after, one_more)?,
         Query::RecordsByTerm(range) => records_by_term(of_tenant, range, after, one_more)?,
         Query::Counters(range) => counters(of_tenant, range, after, one_more)?,
-        Query::Entries(counter) => entries(state, of_tenant, counter, after, one_more)?,
+        Query::Entries { counter, after: begin } => entries(state, of_tenant, counter, *begin, after, one_more)?,
         Query::EventsByTerm(range) => events_by_term(state, of_tenant, range, after, one_more)?,
         Query::Changes => changes(of_tenant, after, one_more)?,
     };
@@ -117,11 +117,12 @@ fn entries(
     state: &State,
     of_tenant: &TenantState,
     counter: &Key,
+    begin: u64,
     after: Option<&[u8]>,
     limit: usize,
 ) -> Result<Vec<Placed>, Error> {
     let after = after.map(|place| place.try_into().map(u64::from_be_bytes).map_err(|_| foreign())).transpose()?;
-    let from = usize::try_from(after.unwrap_or(0)).map_err(|_| foreign())?;
+    let from = usize::try_from(after.unwrap_or(begin)).unwrap_or(usize::MAX);
     let places = of_tenant.counters.get(counter).map_or(&[][..], |row| &row.entries);
     let row = |place: &usize| {
         let entry = state.entries.get(*place).ok_or_else(|| corrupt("a counter without its entry"))?;

@@ -49,7 +49,7 @@ pub(super) async fn page(
         Query::Records(range) => finder.records(range, after).await?,
         Query::RecordsByTerm(range) => finder.records_by_term(range, after).await?,
         Query::Counters(range) => finder.counters(range, after).await?,
-        Query::Entries(counter) => finder.entries(counter, after).await?,
+        Query::Entries { counter, after: begin } => finder.entries(counter, *begin, after).await?,
         Query::EventsByTerm(range) => finder.events_by_term(range, after).await?,
         Query::Changes => finder.changes(after).await?,
     };
@@ -173,7 +173,8 @@ impl Finder<'_> {
         .await
     }
 
-    async fn entries(&mut self, counter: &Key, after: Option<&[u8]>) -> Result<Vec<Placed>, Unread> {
+    async fn entries(&mut self, counter: &Key, begin: u64, after: Option<&[u8]>) -> Result<Vec<Placed>, Unread> {
+        let begin = i64::try_from(begin).unwrap_or(i64::MAX);
         let after = after.map(|place| place.try_into().map(i64::from_be_bytes).map_err(|_| foreign())).transpose()?;
         let text = self.statement(
             "SELECT c.id, c.recorded_at, e.sequence, e.effective_at, e.label, e.short, e.d0, e.d1, e.d2, e.d3, e.a0, e.a1, e.a2, e.a3 \
@@ -181,7 +182,7 @@ impl Finder<'_> {
              WHERE k.tenant = $1 AND k.key = $2 AND e.sequence > $3 ORDER BY e.sequence LIMIT $4",
         );
         let query =
-            sqlx::query(text).bind(self.number).bind(counter.as_bytes()).bind(after.unwrap_or(0)).bind(self.limit);
+            sqlx::query(text).bind(self.number).bind(counter.as_bytes()).bind(after.unwrap_or(begin)).bind(self.limit);
         self.collect(query, "entry of change", |fields| {
             let (id, time) = (fields.id(0)?, fields.time(1)?);
             let entry = entry(fields, 2, counter.clone(), id, time)?;

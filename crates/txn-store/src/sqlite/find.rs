@@ -36,7 +36,7 @@ pub(super) fn page(
         Query::Records(range) => finder.records(range, after)?,
         Query::RecordsByTerm(range) => finder.records_by_term(range, after)?,
         Query::Counters(range) => finder.counters(range, after)?,
-        Query::Entries(counter) => finder.entries(counter, after)?,
+        Query::Entries { counter, after: begin } => finder.entries(counter, *begin, after)?,
         Query::EventsByTerm(range) => finder.events_by_term(range, after)?,
         Query::Changes => finder.changes(after)?,
     };
@@ -117,9 +117,9 @@ impl Finder<'_> {
         })
     }
 
-    fn entries(&mut self, counter: &Key, after: Option<&[u8]>) -> Result<Vec<Placed>, Error> {
+    fn entries(&mut self, counter: &Key, begin: u64, after: Option<&[u8]>) -> Result<Vec<Placed>, Error> {
         let after = after.map(|place| place.try_into().map(u64::from_be_bytes).map_err(|_| foreign())).transpose()?;
-        let (after, limit) = (after.unwrap_or(0), self.limit.unsigned_abs());
+        let (after, limit) = (after.unwrap_or(begin), self.limit.unsigned_abs());
         let page = entries::page(self.connection, self.names, self.number, counter, after, limit);
         let page = page.map_err(|unread| unread.of(format!("counter {counter} of tenant {}", self.tenant)))?;
         let placed = |entry: Entry| (entry.sequence.to_be_bytes().to_vec(), Found::Entry(entry));

@@ -38,7 +38,7 @@ fn add(name: &str, amount: i128) -> Add {
         delta: Lanes([amount, 0, 0, 0]),
         or_open: Some(Arc::new(Opening { class: Arc::new(class), unit: "item".into(), guards })),
         force: false,
-        effective_at: Timestamp::EPOCH,
+        effective_at: Some(Timestamp::EPOCH),
         label: Label::new("line"),
     }
 }

@@ -74,13 +74,14 @@ fn run(cases: u32, home: impl Fn() -> Home) {
 }
 
 /// Everything that may be said of a change, and what else a history comes to.
-const SAID: [&str; 29] = [
+const SAID: [&str; 30] = [
     "Done",
     "Replayed",
     "Invalid",
     "KeyReused",
     "GivenUp",
     "FenceStale",
+    "Late",
     "Conflict",
     "CounterExists",
     "CounterAbsent",

@@ -135,6 +135,10 @@ impl Model {
         change: &Change,
         now: Timestamp,
     ) -> Result<(House, Stored, Vec<Entry>), Refusal> {
+        match change.before {
+            Some(until) if until <= now => return Err(Refusal::Late { until, now }),
+            _ => {}
+        }
         fences(&mut house, change)?;
         records(&mut house, change)?;
         for (index, event) in change.append.iter().enumerate() {

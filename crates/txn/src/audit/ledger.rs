@@ -54,7 +54,7 @@ impl Ledger {
             id: ChangeId::new("audit").expect("a word of letters"),
             fingerprint: Fingerprint::of_bytes("audit", b""),
             now: Timestamp::EPOCH,
-            effective_at: Timestamp::EPOCH,
+            effective_at: None,
         };
         let opened = ledger::open_account(&context, None, &OpenAccount { account }).map(|change| change.open);
         let open = opened.unwrap_or_default().pop().expect("opening an account that does not exist opens one counter");

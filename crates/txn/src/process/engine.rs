@@ -132,7 +132,7 @@ impl Engine {
         let stood: Option<Versioned<Instance>> = record.map(Versioned::read).transpose()?;
         let version = stood.as_ref().map(|stood| stood.version);
         let (id, fingerprint) = self.identity(name, process_name, correlation, version)?;
-        let context = Context { id, fingerprint, now: snapshot.now, effective_at: snapshot.now };
+        let context = Context { id, fingerprint, now: snapshot.now, effective_at: None };
 
         let mut notes = Vec::new();
         let mut before = stood.map(|stood| stood.value);

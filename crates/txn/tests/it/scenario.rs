@@ -322,7 +322,7 @@ impl Day<'_> {
             delta: Lanes([1, 0, 0, 0]),
             or_open: Some(Arc::new(opening)),
             force: false,
-            effective_at: self.in_minutes(0),
+            effective_at: Some(self.in_minutes(0)),
             label: Label::new("visit"),
         };
         let change = Change::new(ChangeId::new("note/1").unwrap(), Fingerprint::of_bytes("note", b""))

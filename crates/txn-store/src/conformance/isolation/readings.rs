@@ -118,7 +118,7 @@ impl Worker {
 
     async fn read_entries(&mut self, list: List) -> Result<(), Missed> {
         let begin = self.now();
-        let found = self.find(&Query::Entries(list.key()?)).await?;
+        let found = self.find(&Query::entries(list.key()?)).await?;
         let op = lists::told_by_entries(&list.name()?, &found)?;
         self.write_down("entries", begin, vec![op]);
         Ok(())

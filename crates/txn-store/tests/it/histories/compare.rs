@@ -90,7 +90,7 @@ fn by_find(store: &dyn StoreAdmin, model: &Model, tenant: &Tenant, house: &House
     for number in (0..spec::COUNTERS).filter(|n| *n < 2 || house.tallies.contains_key(&spec::counter(*n))) {
         let key = spec::counter(number);
         let entries = house.tallies.get(&key).map_or(Vec::new(), |tally| tally.entries.clone());
-        same("entries", &all(Query::Entries(key))?, &entries.into_iter().map(Found::Entry).collect())?;
+        same("entries", &all(Query::entries(key))?, &entries.into_iter().map(Found::Entry).collect())?;
     }
     for range in [everything(), ends_within()] {
         let mut by_term = Vec::new();

@@ -23,6 +23,8 @@ enum Part {
     Require(u8, Version),
     Hold(u8, Condition),
     Fence(u8, u64),
+    /// Not from so many seconds on.
+    Before(i64),
     Put {
         key: u8,
         at: Version,
@@ -183,6 +185,9 @@ impl Part {
             Self::Fence(name, token) => {
                 change.fence.push(Fence { name: FenceName::new(format!("lock-{name}")).unwrap(), token: *token });
             }
+            Self::Before(seconds) => {
+                *change = change.clone().before(Timestamp::from_nanos(seconds * 1_000_000_000));
+            }
             Self::Put { key, at, body, terms } => {
                 let key = record(*key);
                 let expect = at.of(stands(&key));
@@ -204,7 +209,8 @@ impl Part {
             Self::Add(spec) => {
                 let AddSpec { counter: number, delta, opening: kind, force, effective } = *spec;
                 let or_open = kind.map(|other| other.map_or_else(|| own_opening(number), opening));
-                let effective_at = Timestamp::from_nanos(effective);
+                // One in three does not say.
+                let effective_at = (effective % 3 != 0).then_some(Timestamp::from_nanos(effective));
                 let (counter, delta) = (counter(number), Lanes(delta));
                 change.add.push(Add { counter, delta, or_open, force, effective_at, label });
             }
@@ -213,7 +219,7 @@ impl Part {
                     let mut delta = [0; 4];
                     delta[lane + usize::from(!is_pending)] = *amount;
                     let (counter, or_open, effective_at) =
-                        (counter(number), Some(own_opening(number)), Timestamp::EPOCH);
+                        (counter(number), Some(own_opening(number)), Some(Timestamp::EPOCH));
                     let label = label.clone();
                     change.add.push(Add { counter, delta: Lanes(delta), or_open, force: *force, effective_at, label });
                 }
@@ -221,7 +227,7 @@ impl Part {
             Self::Spread(count) => {
                 for number in 6..6 + count {
                     let (counter, or_open) = (counter(number), Some(own_opening(number)));
-                    let (delta, effective_at) = (Lanes([2, 1, 0, 0]), Timestamp::EPOCH);
+                    let (delta, effective_at) = (Lanes([2, 1, 0, 0]), Some(Timestamp::EPOCH));
                     let label = Label::indexed("spread", number.into());
                     change.add.push(Add { counter, delta, or_open, force: false, effective_at, label });
                 }
@@ -281,7 +287,8 @@ fn part() -> impl Strategy<Value = Part> {
     prop_oneof![
         2 => (0..5u8, version()).prop_map(|(key, at)| Part::Require(key, at)),
         2 => (0..6u8, condition()).prop_map(|(counter, condition)| Part::Hold(counter, condition)),
-        1 => (0..2u8, prop_oneof![0..6u64, Just(u64::MAX)]).prop_map(|(name, token)| Part::Fence(name, token)),
+        2 => (0..2u8, prop_oneof![0..6u64, Just(u64::MAX)]).prop_map(|(name, token)| Part::Fence(name, token)),
+        1 => (-9..900i64).prop_map(Part::Before),
         6 => (0..5u8, version(), option::weighted(0.8, any::<u8>()), terms())
             .prop_map(|(key, at, body, terms)| Part::Put { key, at, body, terms }),
         1 => (0..20u8, 0..6u8).prop_map(|(counter, kind)| Part::Open(counter, kind)),

@@ -191,7 +191,7 @@ fn one_add(
         sequence,
         delta: add.delta,
         after,
-        effective_at: add.effective_at,
+        effective_at: add.effective_at.unwrap_or(now),
         recorded_at: now,
         change: change.id.clone(),
         label,

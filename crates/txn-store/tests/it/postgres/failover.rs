@@ -29,7 +29,7 @@ fn written(id: &str, class: &str) -> Change {
             delta: Lanes([1, 0, 0, 0]),
             or_open: Some(Arc::new(opening)),
             force: false,
-            effective_at: Timestamp::EPOCH,
+            effective_at: Some(Timestamp::EPOCH),
             label: Label::new("line"),
         })
 }

@@ -35,7 +35,7 @@ async fn read_everything(store: &Postgres) {
         Query::Records(range("note")),
         Query::RecordsByTerm(range("by-word")),
         Query::Counters(range("tally")),
-        Query::Entries(tally(2)),
+        Query::entries(tally(2)),
         Query::EventsByTerm(range("by-number")),
         Query::Changes,
     ];

@@ -40,7 +40,7 @@ pub(super) fn add(number: u64) -> Add {
         delta: Lanes([1, 0, 0, 0]),
         or_open: Some(Arc::new(opening)),
         force: false,
-        effective_at: Timestamp::EPOCH,
+        effective_at: Some(Timestamp::EPOCH),
         label: Label::new("line"),
     }
 }

@@ -14,7 +14,7 @@ fn amounts_beyond_64_bits_are_bytes_and_small_ones_are_integers() {
     let store = Sqlite::open(&path).unwrap();
     for (nth, amount) in edges.into_iter().enumerate() {
         done(&store, change(&format!("b/{nth}")).add(add(&format!("c/{nth}"), 1)));
-        let found = find(&store, &Query::Entries(key(TALLY, &format!("c/{nth}")))).unwrap();
+        let found = find(&store, &Query::entries(key(TALLY, &format!("c/{nth}")))).unwrap();
         let Found::Entry(entry) = &found[1] else { panic!("{found:?}") };
         assert_eq!(entry.after.0[0], amount + 1);
     }
@@ -36,7 +36,7 @@ fn damaged_rows_are_named() {
     let by_term = || Query::RecordsByTerm(Range::kind(Kind::new(BY_WORD).unwrap()));
     let events = || Query::EventsByTerm(Range::kind(Kind::new(BY_WORD).unwrap()));
     let counters = || Query::Counters(Range::kind(Kind::new(TALLY).unwrap()));
-    let entries = || Query::Entries(key(TALLY, "all"));
+    let entries = || Query::entries(key(TALLY, "all"));
     for (sql, query, error, orphan) in [
         ("UPDATE record SET terms = x'0009' WHERE no = 1", record(), "record note/a", "record note/a: column terms"),
         ("UPDATE record SET format = 9 WHERE no = 1", record(), "record note/a", "record note/a: column format"),
@@ -119,7 +119,7 @@ fn entries_come_in_pages_of_any_size() {
     drop(store);
     let store = Sqlite::open(&path).unwrap();
     done(&store, change("twice").add(add("all", 1)).add(add("other", 1)).add(add("all", 1)));
-    let query = Query::Entries(key(TALLY, "all"));
+    let query = Query::entries(key(TALLY, "all"));
     for limit in 1..=43 {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
@@ -162,7 +162,7 @@ fn a_damaged_link_between_entries_is_named() {
         let store = Sqlite::open(&path).unwrap();
         forty(&store);
         shell(&path, sql);
-        let query = Query::Entries(key(TALLY, "all"));
+        let query = Query::entries(key(TALLY, "all"));
         let page = |limit| block_on(store.find(&Tenant::default(), &query, None, limit));
         match page(1_000) {
             Ok(page) => assert!(error.is_empty() && page.items.len() == 40, "{sql}"),
