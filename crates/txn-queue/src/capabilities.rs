@@ -1,8 +1,8 @@
-//! What a backend can do beyond the contract.
+//! What a backend can do beyond the contract, and what an application needs of it.
 
 use std::time::Duration;
 
-/// Claims of a backend. Each is tested by the suite; what a topology needs and the backend does not claim is an error when it is declared.
+/// Claims of a backend. What a topology needs and the backend does not claim is an error when it is declared; the suite holds a backend to what it claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
     /// What was accepted outlives the process.
@@ -21,4 +21,52 @@ pub struct Capabilities {
     pub replay: bool,
     /// Messages can be published and settled in a transaction of the host's.
     pub host_transactions: bool,
+}
+
+/// Something that an application cannot do without, one for each of the [`Capabilities`]. What specs ask for is known from them; what messages and calls will ask for is said with
+/// [`Topology::need`](crate::Topology::need), so that a backend which lacks it is found out when the application is put together, and not when a message is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Need {
+    /// What was accepted outlives the process.
+    Durable,
+    /// Messages are delayed, so long at most.
+    Delay(Duration),
+    /// Delayed messages are moved or cancelled.
+    Cancel,
+    /// Messages have priorities.
+    Priority,
+    /// Messages of one key follow each other.
+    KeyOrder,
+    /// Repetitions are recognised, for so long.
+    Dedupe(Duration),
+    /// Groups go back.
+    Replay,
+    /// Messages are published or settled in a transaction of the host's.
+    HostTransactions,
+}
+
+impl Capabilities {
+    /// Whether a need is met.
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory")] {
+    /// use txn_queue::{Need, memory::Memory};
+    /// assert!(Memory::CAPABILITIES.meets(Need::Cancel));
+    /// assert!(!Memory::CAPABILITIES.meets(Need::Durable));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn meets(&self, need: Need) -> bool {
+        match need {
+            Need::Durable => self.durable,
+            Need::Delay(wait) => self.delay_max.is_some_and(|max| wait <= max),
+            Need::Cancel => self.cancel,
+            Need::Priority => self.priority,
+            Need::KeyOrder => self.key_order,
+            Need::Dedupe(window) => self.dedupe_max.is_some_and(|max| window <= max),
+            Need::Replay => self.replay,
+            Need::HostTransactions => self.host_transactions,
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Messages with leases, routing, order, delay and dead letters: one contract, many backends.
 //!
-//! [`Queue`] is what a backend implements; its documentation is the contract. Backends stand behind features named after their technology: `memory`. Workers, which run
-//! handlers over any of them, stand behind `worker`.
+//! [`Queue`] is what a backend implements; its documentation is the contract. Backends stand behind features named after their technology: `memory`, `sqlite`, `postgres`.
+//! Workers, which run handlers over any of them, stand behind `worker`.
 //! A [`Message`] is a CloudEvent. A topic keeps messages; each group of it is given all of them, and its workers share them; [`Routes`] say which topics a message
 //! comes to that is published to an exchange.
 
@@ -39,7 +39,7 @@ pub mod worker;
 pub use admin::{
     Control, GroupStats, QueueAdmin, Redrive, Redriven, Reschedule, Rescheduled, Stats, TopicStats, Which,
 };
-pub use capabilities::Capabilities;
+pub use capabilities::{Capabilities, Need};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cloudevents::{Binary, CloudEventError};
 pub use error::{Error, ErrorKind};

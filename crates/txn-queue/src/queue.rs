@@ -293,7 +293,7 @@ impl Wait {
 ///    [`Action::Ack`] or [`Action::Release`] goes to the dead letters, so that one that kills its worker does not do so for ever.
 /// 6. **Order.** In a group that asks for it, messages of one key are delivered one after the other, in the order in which they became due, by their place when that is the same; one that waits for
 ///    its retry holds up or lets pass those behind it, as the group says. Other keys and messages without a key are not held up.
-/// 7. **Fair.** Among messages that are ready, the priority counts, and waiting raises it; among equals, keys take turns, so that a busy key does not starve the rest.
+/// 7. **Fair.** Among messages that are ready, the priority counts, and waiting raises it; among equals, in a group that asks for order, keys take turns, so that a busy key does not starve the rest. In one that does not, a key means nothing: what became ready first goes first.
 /// 8. **Independent.** What one group does, or does not, changes nothing for another, except that a topic may be full.
 /// 9. **The backend's clock.** It alone says what is due, what has expired and which lease has ended. A clock that goes back does not bring back a lease that has ended.
 /// 10. **Once within the window.** A message under a dedupe id that was accepted within the topic's window is [`Published::Duplicate`] when it says the same, and [`Refusal::Conflict`] when not; in a batch, too, and only itself.

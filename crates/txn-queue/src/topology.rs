@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use txn_change::Timestamp;
 
 use crate::{
+    capabilities::{Capabilities, Need},
+    error::{Error, ErrorKind},
     name::{ExchangeName, Topic},
     queue::{Group, Position},
     routes::{Criterion, ExchangeKind},
@@ -34,6 +36,8 @@ pub struct Topology {
     pub exchanges: Vec<(ExchangeName, ExchangeKind)>,
     /// What is bound to them.
     pub bindings: Vec<(ExchangeName, Criterion, Topic)>,
+    /// What messages and calls will ask for, beside what the specs do.
+    pub needs: Vec<Need>,
 }
 
 /// A topic.
@@ -77,7 +81,8 @@ pub struct GroupSpec {
     pub rate: Option<Rate>,
     /// Messages that its workers hold, at most, all together.
     pub in_flight_max: usize,
-    /// Where its dead letters go. `None`: to the topic `dead.` and the group's topic and name. A topic that does not exist is declared with the group.
+    /// Where its dead letters go. `None`: to the topic `dead.` and the group's topic and name, cut at 100 bytes. Groups of long names may share one then, and so may those whose names come to the same; a redrive knows whose
+    /// each letter is, but whoever reads the topic has those of both. A topic that does not exist is declared with the group.
     pub dead_letters: Option<Topic>,
 }
 
@@ -195,6 +200,48 @@ impl Topology {
     pub fn bind(mut self, exchange: ExchangeName, criterion: Criterion, topic: Topic) -> Self {
         self.bindings.push((exchange, criterion, topic));
         self
+    }
+
+    /// Says what the application cannot do without: delays, moving and cancelling, priorities, going back. A backend that does not claim it refuses the topology.
+    ///
+    /// ```
+    /// # #[cfg(feature = "memory")] {
+    /// use txn_queue::{ErrorKind, Need, QueueAdmin, Topology, memory::Memory};
+    /// let declared = pollster::block_on(Memory::new().declare(Topology::default().need(Need::Durable)));
+    /// assert_eq!(declared.unwrap_err().kind(), ErrorKind::Unsupported);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn need(mut self, need: Need) -> Self {
+        self.needs.push(need);
+        self
+    }
+
+    /// All that it needs: what was said, and what its topics and groups ask for.
+    pub fn needed(&self) -> impl Iterator<Item = Need> {
+        let of_topic = |spec: &TopicSpec| {
+            let dedupe = (!spec.dedupe_window.is_zero()).then_some(Need::Dedupe(spec.dedupe_window));
+            let replay = (!spec.keep.is_zero()).then_some(Need::Replay);
+            [dedupe, replay]
+        };
+        let of_group = |spec: &GroupSpec| {
+            let order = matches!(spec.order, Order::PerKey { .. }).then_some(Need::KeyOrder);
+            let replay = matches!(spec.start, Start::Position(_) | Start::Time(_)).then_some(Need::Replay);
+            [order, replay]
+        };
+        let specs = self.topics.iter().flat_map(of_topic).chain(self.groups.iter().flat_map(of_group));
+        self.needs.iter().copied().chain(specs.flatten())
+    }
+
+    /// Checks that a backend claims all that is needed. Backends call it before they declare anything.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`], naming the need.
+    pub fn check(&self, claimed: &Capabilities) -> Result<(), Error> {
+        match self.needed().find(|need| !claimed.meets(*need)) {
+            None => Ok(()),
+            Some(need) => Err(Error::new(ErrorKind::Unsupported, format!("{need:?} is needed, and not claimed"))),
+        }
     }
 }
 

@@ -4,6 +4,9 @@
 //! commits one change, and gives its first answer when it is repeated. A payment's operations take two commits around the gateway; repeated, they go on where they
 //! stopped, and are refused once the payment is past them.
 //!
+//! What happens after a commit: [`relay`] brings the log's events to a [`queue`], whose workers hand each message to an [`Inbox`], so that it has its effect once; [`process`] is for what goes on over many events, timeouts
+//! and calls of others. Cron schedules stand in `schedules`, behind the feature `cron`.
+//!
 //! ```
 //! # #[cfg(feature = "memory")] {
 //! use std::sync::Arc;

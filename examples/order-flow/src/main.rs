@@ -1,4 +1,4 @@
-//! `order-flow`: run `cargo run -p order-flow`, or with `-- --store sqlite:PATH` or `-- --store postgres:URL`.
+//! `order-flow`: run `cargo run -p order-flow`, or with `-- --store sqlite:PATH` or `-- --store postgres://USER@HOST/DATABASE`.
 
 use std::{io::Write as _, path::Path, process::ExitCode, time::Duration};
 

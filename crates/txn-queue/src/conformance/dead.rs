@@ -22,6 +22,7 @@ pub(super) const ALL: &[Scenario] = named![
     dead_letters_that_have_no_room_are_not_lost,
     dead_letters_can_be_chosen_and_are_sent_back_to_their_group_alone,
     dead_letters_are_sent_back_once_and_at_a_rate,
+    redrives_at_once_send_each_letter_back_once,
     a_message_that_dies_again_keeps_its_history,
     a_message_that_dies_is_settled_once_in_a_batch,
     a_letter_that_is_sent_back_holds_nobody_up,
@@ -170,6 +171,39 @@ async fn dead_letters_are_sent_back_once_and_at_a_rate(harness: &Harness) -> Che
     got.extend(ids(&subject.receive(100).await?));
     got.sort();
     equal("what has come back", &got, &names)
+}
+
+/// Case Q47.
+async fn redrives_at_once_send_each_letter_back_once(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?.plain().await?;
+    let names: Vec<String> = (0..400).map(|n| format!("m{n:03}")).collect();
+    subject.send(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    for (reason, count) in [("late", 300), ("broken", 100)] {
+        let deliveries = subject.receive(count).await?;
+        subject.settle_all(&deliveries, &Action::Dead { reason: reason.into() }).await?;
+    }
+    let jobs = (0..4).map(|_| {
+        let subject = subject.clone();
+        let job: futures_util::future::BoxFuture<'static, Checked<usize>> = Box::pin(async move {
+            let which = Which { reason: Some("late".into()), ..Which::default() };
+            let redrive = Redrive { max: 40, which, ..everything(&subject) };
+            let mut moved = 0usize;
+            loop {
+                let redriven = subject.queue.redrive(redrive.clone()).await?;
+                moved = moved.saturating_add(redriven.moved);
+                if !redriven.has_more {
+                    return Ok(moved);
+                }
+            }
+        });
+        job
+    });
+    let moved = txn_suite::race(&harness.runs(), jobs.collect()).await?.into_iter().collect::<Checked<Vec<_>>>()?;
+    equal("what all of them sent back", &moved.iter().copied().fold(0, usize::saturating_add), &300)?;
+    let mut got = ids(&subject.receive(1_000).await?);
+    got.sort();
+    equal("what has come back, each once", &got, &names.into_iter().take(300).collect())?;
+    equal("what is still dead", &graveyard(&subject).await?.receive(1_000).await?.len(), &100)
 }
 
 /// Case Q61.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     admin::{Reschedule, Rescheduled},
+    capabilities::Need,
     message::{Message, When},
     name::{ScheduleKey, Topic},
     queue::{Action, Published, Refusal},
@@ -41,7 +42,7 @@ async fn reschedule(subject: &Subject, key: &str, due: Option<When>) -> Checked<
 
 /// Case Q40.
 async fn a_delay_is_exact_and_may_be_nothing_or_years(harness: &Harness) -> Checked {
-    let subject = harness.fresh().await?.plain().await?;
+    let subject = harness.fresh().await?.plain().await?.needing(&[Need::Delay(days(3_650))]).await?;
     let years = message("years")?.delay(days(3_650));
     let at = message("at")?.due_at(START.after(days(90))?);
     let past = message("past")?.due_at(Timestamp::EPOCH);
@@ -66,7 +67,7 @@ async fn what_becomes_due_first_goes_first(harness: &Harness) -> Checked {
 
 /// Case Q40.
 async fn a_delayed_message_can_be_moved_and_is_not_doubled(harness: &Harness) -> Checked {
-    let subject = harness.fresh().await?.plain().await?;
+    let subject = harness.fresh().await?.plain().await?.needing(&[Need::Cancel]).await?;
     subject.accepted(vec![scheduled("1", "expire/42", ms(10))?]).await?;
     let later = Some(When::After(ms(30)));
     equal("moved back", &reschedule(&subject, "expire/42", later).await?, &Rescheduled::Moved)?;
@@ -84,7 +85,7 @@ async fn a_delayed_message_can_be_moved_and_is_not_doubled(harness: &Harness) ->
 
 /// Case Q39.
 async fn a_delayed_message_can_be_cancelled_until_it_is_due(harness: &Harness) -> Checked {
-    let subject = harness.fresh().await?.plain().await?;
+    let subject = harness.fresh().await?.plain().await?.needing(&[Need::Cancel]).await?;
     subject.accepted(vec![scheduled("1", "a", MS)?, scheduled("2", "b", MS)?]).await?;
     equal("cancelled", &reschedule(&subject, "a", None).await?, &Rescheduled::Cancelled)?;
     equal("cancelled again", &reschedule(&subject, "a", None).await?, &Rescheduled::TooLate)?;

@@ -9,6 +9,7 @@ use super::{
     subject::{LEASE, ids, keyed, message, ms},
 };
 use crate::{
+    capabilities::Need,
     message::Priority,
     queue::Action,
     topology::{GroupSpec, Rate},
@@ -23,7 +24,7 @@ pub(super) const ALL: &[Scenario] = named![
 ];
 
 async fn what_is_urgent_goes_first_and_equals_in_their_order(harness: &Harness) -> Checked {
-    let subject = harness.fresh().await?.plain().await?;
+    let subject = harness.fresh().await?.plain().await?.needing(&[Need::Priority]).await?;
     let low = message("low")?.priority(Priority::LAST);
     let high = message("high")?.priority(Priority::FIRST);
     subject.accepted(vec![low, message("one")?, high, message("two")?]).await?;

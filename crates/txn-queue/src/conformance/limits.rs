@@ -9,11 +9,13 @@ use super::{
     subject::{LEASE, message},
 };
 use crate::{
+    capabilities::Need,
     error::{Error, ErrorKind},
     limits::QueueLimits,
     message::{Attribute, Message},
     name::{AttributeName, GroupName, WorkerId},
     queue::{Action, Group, Published, Receive, Refusal, Seen, Wait},
+    topology::{TopicSpec, Topology},
 };
 
 pub(super) const ALL: &[Scenario] = named![
@@ -22,6 +24,7 @@ pub(super) const ALL: &[Scenario] = named![
     batches_and_leases_have_their_limits,
     names_of_ours_are_nobody_elses,
     what_is_not_there_is_said,
+    what_is_needed_and_not_claimed_is_refused_when_it_is_declared,
 ];
 
 fn small() -> QueueLimits {
@@ -134,4 +137,27 @@ async fn what_is_not_there_is_said(harness: &Harness) -> Checked {
     let receive = Receive { group: nobody.clone(), worker: WorkerId::new("worker-1")?, max: 1, lease: LEASE };
     invalid("a group that is not", subject.queue.receive(receive).await)?;
     invalid("waiting for it", subject.queue.wait(Wait::Messages(nobody, Seen::default())).await)
+}
+
+/// Nobody finds out only when a message is on its way.
+async fn what_is_needed_and_not_claimed_is_refused_when_it_is_declared(harness: &Harness) -> Checked {
+    for need in [
+        Need::Durable,
+        Need::Delay(LEASE),
+        Need::Cancel,
+        Need::Priority,
+        Need::KeyOrder,
+        Need::Dedupe(LEASE),
+        Need::Replay,
+        Need::HostTransactions,
+    ] {
+        let subject = harness.fresh().await?;
+        let plain = TopicSpec { dedupe_window: Duration::ZERO, ..TopicSpec::new(subject.topic.clone()) };
+        let declared = subject.queue.declare(Topology::default().topic(plain).need(need)).await;
+        let wanted = if subject.queue.capabilities().meets(need) { Ok(()) } else { Err(ErrorKind::Unsupported) };
+        equal(&format!("declaring {need:?}"), &declared.map_err(|error| error.kind()), &wanted)?;
+        let is_there = subject.queue.stats().await?.topics.contains_key(&subject.topic);
+        equal(&format!("whether the topic is there that needs {need:?}"), &is_there, &wanted.is_ok())?;
+    }
+    Ok(())
 }

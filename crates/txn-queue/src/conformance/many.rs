@@ -24,6 +24,7 @@ pub(super) const ALL: &[Scenario] = named![
     many_topics_at_once_each_have_their_own_messages,
     the_order_of_keys_holds_over_many_workers_at_once,
     what_fails_many_times_is_not_lost,
+    what_workers_leave_when_they_go_is_taken_by_those_that_come,
     workers_that_end_while_they_wait_leave_nothing_behind,
 ];
 
@@ -212,6 +213,22 @@ async fn what_fails_many_times_is_not_lost(harness: &Harness) -> Checked {
     subject.settle_all(&got, &Action::Ack).await?;
     subject.pass(LEASE);
     subject.nothing("when all are done").await
+}
+
+/// Workers come, take some, do a part of it and go; the queue stays open.
+async fn what_workers_leave_when_they_go_is_taken_by_those_that_come(harness: &Harness) -> Checked {
+    let subject = harness.fresh().await?.plain().await?;
+    let all = names(120);
+    send_all(&subject, &all).await?;
+    let mut done = Vec::new();
+    for worker in 0..16 {
+        let held = subject.ask(&format!("worker-{worker}"), 20, LEASE).await?.deliveries;
+        let (first, _) = held.split_at_checked(held.len().div_euclid(2).max(1)).unwrap_or_default();
+        subject.settle_all(first, &Action::Ack).await?;
+        done.extend(ids(first));
+        subject.pass(LEASE);
+    }
+    equal("what was done", &sorted(done), &sorted(all))
 }
 
 async fn workers_that_end_while_they_wait_leave_nothing_behind(harness: &Harness) -> Checked {

@@ -8,6 +8,7 @@ use txn_suite::{Checked, Failure, equal, only, some};
 use super::Backend;
 use crate::{
     admin::{GroupStats, QueueAdmin},
+    capabilities::Need,
     clock::ManualClock,
     limits::QueueLimits,
     message::Message,
@@ -61,6 +62,13 @@ impl Subject {
     pub(super) async fn with(self, spec: GroupSpec) -> Checked<Self> {
         let topology = Topology::default().topic(TopicSpec::new(self.topic.clone())).group(spec);
         self.queue.declare(topology).await?;
+        Ok(self)
+    }
+
+    /// Declares what a scenario asks of the backend: one that does not claim it fails here.
+    pub(super) async fn needing(self, needs: &[Need]) -> Checked<Self> {
+        let needed = needs.iter().fold(Topology::default(), |topology, need| topology.need(*need));
+        self.queue.declare(needed).await?;
         Ok(self)
     }
 

@@ -73,7 +73,7 @@ pub(crate) fn routes(
         if !exists(topic) {
             return Err(no_such(topic));
         }
-        if group.dead_letters.as_ref() == Some(topic) {
+        if group.dead_letter_topic() == *topic {
             return Err(invalid(format!("the dead letters of {topic} cannot go there")));
         }
         if group.rate.is_some_and(|rate| rate.per.is_zero()) {

@@ -256,6 +256,7 @@ impl Drop for GivenUp<'_> {
 #[async_trait]
 impl QueueAdmin for Memory {
     async fn declare(&self, topology: Topology) -> Result<(), Error> {
+        topology.check(&Self::CAPABILITIES)?;
         let (mut state, _) = self.state();
         state.declare(topology, &self.limits)
     }

@@ -384,6 +384,7 @@ impl Postgres {
 #[async_trait]
 impl QueueAdmin for Postgres {
     async fn declare(&self, topology: Topology) -> Result<(), Error> {
+        topology.check(&Self::CAPABILITIES)?;
         self.call(|reply| Job::Declare(topology, reply)).await
     }
 

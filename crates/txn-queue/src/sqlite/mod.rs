@@ -238,6 +238,7 @@ impl Sqlite {
 #[async_trait]
 impl QueueAdmin for Sqlite {
     async fn declare(&self, topology: Topology) -> Result<(), Error> {
+        topology.check(&Self::CAPABILITIES)?;
         self.call(|reply| Job::Declare(topology, reply)).await
     }
 

@@ -43,6 +43,8 @@ mod repeats;
 mod reserved;
 #[cfg(feature = "servers")]
 mod restored;
+#[cfg(feature = "servers")]
+mod room;
 mod routes;
 #[cfg(feature = "servers")]
 mod server;

@@ -1,4 +1,4 @@
-//! A snapshot that somebody holds open, such as a report's or a backup's: nothing that is deleted meanwhile can be vacuumed, and no call may walk over it.
+//! A snapshot that somebody holds open, such as a report's or a backup's: nothing that is deleted meanwhile can be vacuumed, and no call may walk over it; and no row is updated, none fires a trigger.
 
 use std::{sync::Arc, time::Duration};
 
@@ -155,6 +155,11 @@ async fn a_pinned_snapshot_costs_no_call_anything(is_rich: bool) {
     let dead = "SELECT sum(n_dead_tup)::bigint FROM pg_stat_all_tables WHERE schemaname = 'txn_queue'";
     let dead: i64 = sqlx::query_scalar(dead).fetch_one(&mut subject.session).await.unwrap();
     assert!(dead > 1_000, "only {dead} rows are dead: nothing was pinned");
+    let touched = "SELECT (SELECT sum(n_tup_upd)::bigint FROM pg_stat_all_tables WHERE schemaname = 'txn_queue'),
+        (SELECT count(*) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+            WHERE c.relnamespace = 'txn_queue'::regnamespace)";
+    let touched = sqlx::query(touched).fetch_one(&mut subject.session).await.unwrap();
+    assert_eq!((touched.get::<i64, _>(0), touched.get::<i64, _>(1)), (0, 0), "rows that were updated, and triggers");
     for (who, pinned) in [("whoever was there", pinned), ("whoever came later", reopened)] {
         assert!(pinned.entries <= 2 * before.entries + 4, "{who}: {before:?} before, {pinned:?} with the snapshot");
         // Trees have grown by a level.

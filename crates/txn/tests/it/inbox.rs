@@ -256,7 +256,7 @@ fn a_counter_that_moved_is_decided_once_and_what_is_held_of_it_is_refused() {
     }
 }
 
-/// Cases Q37 and Q56. Many messages for one card at once: each is decided again when another was first, none is lost, and each has its one event. When the attempts are used up, that is said, and it may be tried again.
+/// Case Q56. Many messages for one card at once: each is decided again when another was first, none is lost, and each has its one event. When the attempts are used up, that is said, and it may be tried again.
 #[test]
 fn conflicts_are_decided_again_and_no_update_is_lost() {
     for world in worlds() {

@@ -26,7 +26,11 @@ fn mapping(origin: &Origin<'_>) -> Verdict {
 }
 
 fn relay(world: &World) -> Relay {
-    let (name, queue) = (RelayName::new("notes").unwrap(), Arc::clone(&world.queue) as _);
+    relay_to(world, Arc::clone(&world.queue) as _)
+}
+
+fn relay_to(world: &World, queue: Arc<dyn QueueAdmin>) -> Relay {
+    let name = RelayName::new("notes").unwrap();
     Relay::builder(world.store(), queue, name, mapping).build().unwrap()
 }
 
@@ -81,5 +85,36 @@ fn a_message_is_moved_to_an_instant() {
         assert_eq!(world.received(), []);
         world.queue_clock.advance(Duration::from_secs(1));
         assert_eq!(world.received().len(), 1);
+    }
+}
+
+/// A queue in a file, which decides many calls together and reads what it knew when it is opened: a message is cancelled and moved there as anywhere. Case Q39.
+#[test]
+fn a_message_is_cancelled_and_moved_in_a_durable_queue() {
+    for world in worlds() {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), clock());
+        let open = || {
+            let path = folder.path().join("queue.db");
+            let queue = queue::sqlite::Sqlite::with(path, Arc::clone(&clock) as _, queue::QueueLimits::default());
+            Arc::new(queue.unwrap()) as Arc<dyn QueueAdmin>
+        };
+        let run = || block_on(relay_to(&world, open()).run_once()).unwrap();
+        let count = || {
+            let worker = WorkerId::new("a-1").unwrap();
+            let receive = Receive { group: group(), worker, max: 10, lease: Duration::from_secs(1) };
+            block_on(open().receive(receive)).unwrap().deliveries.len()
+        };
+        let topology = Topology::default().topic(TopicSpec::new(topic())).group(GroupSpec::new(group()));
+        block_on(open().declare(topology)).unwrap();
+        say(&world, &["later", "cancel"]);
+        assert_eq!((run().published, count()), (1, 0));
+        say(&world, &["later"]);
+        run();
+        say(&world, &["move"]);
+        assert_eq!(run().rescheduled, 1);
+        clock.advance(Duration::from_secs(7_199));
+        assert_eq!(count(), 0);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(count(), 1);
     }
 }

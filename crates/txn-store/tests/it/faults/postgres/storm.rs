@@ -64,7 +64,7 @@ fn storm(scene: &Scene, host: u64, tally: &Tally, is_over: &AtomicBool) {
 
 /// The hosts are hit, and so is the store: it begins its own groups again, and no caller sees it.
 ///
-/// Case F34.
+/// Cases F34, Q37.
 #[test]
 fn hosts_that_lock_the_same_rows_in_opposite_order_delay_commits_and_lose_none() {
     if env::var_os(ALONE).is_none() {
