@@ -3,12 +3,13 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use txn_change::Timestamp;
 
 use crate::{
     capabilities::{Capabilities, Need},
     error::{Error, ErrorKind},
-    name::{ExchangeName, Topic},
+    name::{ExchangeName, GroupName, Topic},
     queue::{Group, Position},
     routes::{Criterion, ExchangeKind},
 };
@@ -81,8 +82,7 @@ pub struct GroupSpec {
     pub rate: Option<Rate>,
     /// Messages that its workers hold, at most, all together.
     pub in_flight_max: usize,
-    /// Where its dead letters go. `None`: to the topic `dead.` and the group's topic and name, cut at 100 bytes. Groups of long names may share one then, and so may those whose names come to the same; a redrive knows whose
-    /// each letter is, but whoever reads the topic has those of both. A topic that does not exist is declared with the group.
+    /// Where its dead letters go. `None`: to the topic `dead.`, the group's topic, a dot and its name; where that is longer than 100 bytes, or one of the two has a dot itself, it ends in a digest of both, so that no two groups share one.
     pub dead_letters: Option<Topic>,
 }
 
@@ -259,13 +259,26 @@ impl TopicSpec {
     }
 }
 
+/// A name of two others, which no other two have.
+fn digested(text: &str, topic: &Topic, group: &GroupName) -> String {
+    let digest =
+        Sha256::new().chain_update(topic.as_bytes()).chain_update([0]).chain_update(group.as_bytes()).finalize();
+    let digest = digest.iter().take(8).fold(String::new(), |digest, byte| format!("{digest}{byte:02x}"));
+    let kept = Topic::LENGTH_MAX.saturating_sub(digest.len()).saturating_sub(1).min(text.len());
+    format!("{}-{digest}", text.get(..kept).unwrap_or_default())
+}
+
 impl GroupSpec {
     /// Where the group's dead letters go.
     #[must_use]
     pub fn dead_letter_topic(&self) -> Topic {
         let derived = || {
-            let text = format!("dead.{}.{}", self.group.topic(), self.group.name());
-            Topic::new(text.get(..Topic::LENGTH_MAX.min(text.len())).unwrap_or_default()).expect("made of names")
+            let (topic, group) = (self.group.topic(), self.group.name());
+            let text = format!("dead.{topic}.{group}");
+            // A name that has to be cut, or that might be another group's, ends in a digest of both.
+            let is_whole = text.len() <= Topic::LENGTH_MAX && !topic.contains('.') && !group.contains('.');
+            let text = if is_whole { text } else { digested(&text, topic, group) };
+            Topic::new(text).expect("made of names")
         };
         self.dead_letters.clone().unwrap_or_else(derived)
     }
@@ -282,6 +295,34 @@ impl GroupSpec {
             rate: None,
             in_flight_max: 65_536,
             dead_letters: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_groups_share_a_topic_of_dead_letters_by_its_derived_name() {
+        let derived = |topic: &str, group: &str| {
+            let group = Group::new(Topic::new(topic).expect("a name"), GroupName::new(group).expect("a name"));
+            GroupSpec::new(group).dead_letter_topic()
+        };
+        assert_eq!(derived("orders", "mailer").as_str(), "dead.orders.mailer");
+        let long = "a".repeat(Topic::LENGTH_MAX);
+        let (ends, of_itself) = (["x", "y"].map(|end| format!("{}{end}", "g".repeat(60))), "dead.".repeat(20));
+        let derived = [
+            derived("a.b", "c"),
+            derived("a", "b.c"),
+            derived("a", "b-c"),
+            derived(&long, &ends[0]),
+            derived(&long, &ends[1]),
+            derived(&of_itself, "g"),
+            Topic::new(of_itself).expect("a name"),
+        ];
+        for (at, one) in derived.iter().enumerate() {
+            assert!(!derived[..at].contains(one), "{one}");
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     name::{AttributeName, DedupeId, ExchangeName, RoutingKey, Topic},
     queue::{Address, Publish, Published, Refusal},
     routes::{Criterion, ExchangeKind, Pattern},
-    topology::{TopicSpec, Topology},
+    topology::{GroupSpec, TopicSpec, Topology},
 };
 
 pub(super) const ALL: &[Scenario] = named![
@@ -122,10 +122,9 @@ async fn a_topology_that_contradicts_itself_declares_nothing(harness: &Harness) 
     let good =
         Topology::default().topic(TopicSpec::new(subject.topic.clone())).exchange(shop.clone(), ExchangeKind::Fanout);
     let nowhere = Topic::new("nowhere")?;
-    // Behind `dead.`, and cut, it is what it was.
-    let of_itself = subject.through(&Topic::new("dead.".repeat(20))?, "readers")?;
+    let of_itself = GroupSpec { dead_letters: Some(subject.topic.clone()), ..subject.spec() };
     for bad in [
-        good.clone().topic(TopicSpec::new(of_itself.topic.clone())).group(of_itself.spec()),
+        good.clone().group(of_itself),
         good.clone().bind(shop.clone(), Criterion::Always, nowhere.clone()),
         good.clone().bind(shop.clone(), Criterion::Key(RoutingKey::new("x")?), subject.topic.clone()),
         good.clone().bind(ExchangeName::new("other")?, Criterion::Always, subject.topic.clone()),

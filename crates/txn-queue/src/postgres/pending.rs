@@ -41,7 +41,7 @@ struct Waiter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lanes {
     All,
-    /// Extending leases, while the others are busy.
+    /// Settling, while the others are busy: what is done is not done again only because nobody could say so in time.
     Reserved,
 }
 
@@ -59,10 +59,10 @@ impl State {
         self.waiting.len()
     }
 
-    /// How many wait that are of a kind: calls that extend leases fill nobody's place, and nobody fills theirs.
+    /// How many wait that are of a kind: calls that settle fill nobody's place, and nobody fills theirs.
     pub(super) fn waiting_like(&self, job: &Job) -> usize {
-        let extends = extends(job);
-        self.waiting.iter().filter(|waiter| waiter.extends == extends).count()
+        let is_settling = settles(job);
+        self.waiting.iter().filter(|waiter| settles(&waiter.job) == is_settling).count()
     }
 
     pub(super) fn push(&mut self, job: Job) {
@@ -104,7 +104,7 @@ impl State {
         // One that waits for several topics is not passed by later ones for ever.
         let mut reserved = self.busy.clone();
         let mut chosen = None;
-        let is_meant = |waiter: &Waiter| lanes == Lanes::All || waiter.extends;
+        let is_meant = |waiter: &Waiter| lanes == Lanes::All || settles(&waiter.job);
         for (at, waiter) in self.waiting.iter().enumerate() {
             if !is_meant(waiter) && !waiter.is_declaration() {
                 if waiter.topics.len() > 1 {
@@ -170,6 +170,10 @@ impl State {
     pub(super) fn drain(&mut self) -> Vec<Job> {
         self.waiting.drain(..).map(|waiter| waiter.job).collect()
     }
+}
+
+const fn settles(job: &Job) -> bool {
+    matches!(job, Job::Settle(..))
 }
 
 fn extends(job: &Job) -> bool {

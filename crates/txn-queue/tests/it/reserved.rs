@@ -1,4 +1,4 @@
-//! Leases are extended while everything else waits.
+//! Leases are extended and settled while everything else waits.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,11 +29,11 @@ fn settle(delivery: &Delivery, action: Action) -> Vec<Settle> {
     vec![Settle { lease: delivery.lease.clone(), action }]
 }
 
-/// The only lane is stuck with another topic, and as many calls wait as may: leases are extended all the same, and an acknowledgement waits its turn.
+/// The only lane is stuck with another topic, and as many calls wait as may: leases are extended and settled all the same, and nothing else is.
 ///
 /// Case Q50.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_is_extended_while_every_lane_is_stuck() {
+async fn a_lease_is_extended_and_settled_while_every_lane_is_stuck() {
     let schema = server::name("reserved");
     let limits = QueueLimits { calls_max: 4, ..QueueLimits::default() };
     let options = Postgres::options(&server::url()).unwrap().schema(&schema).lanes(1).limits(limits);
@@ -60,19 +60,18 @@ async fn a_lease_is_extended_while_every_lane_is_stuck() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let rest = ["2", "3", "4", "5"].map(stuck);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let ack = queue.settle(settle(&mine, Action::Ack)).await;
-    assert_eq!(ack.unwrap_err().kind(), ErrorKind::Overloaded);
+    let more = queue.publish(vec![message("mine", "2")]).await;
+    assert_eq!(more.unwrap_err().kind(), ErrorKind::Overloaded);
 
-    for seconds in [20, 40] {
-        let lease = Duration::from_secs(seconds);
-        let extended = queue.settle(settle(&mine, Action::Extend { lease }));
-        let extended = tokio::time::timeout(Duration::from_secs(2), extended).await;
-        assert_eq!(extended.expect("an extension waits behind others").unwrap(), [Settled::Applied]);
+    let extended = |seconds| Action::Extend { lease: Duration::from_secs(seconds) };
+    for action in [extended(20), extended(40), Action::Ack] {
+        let settled = tokio::time::timeout(Duration::from_secs(5), queue.settle(settle(&mine, action))).await;
+        assert_eq!(settled.expect("it waits behind others").unwrap(), [Settled::Applied]);
     }
     assert!(!first.is_finished() && rest.iter().all(|call| !call.is_finished()), "they were to be stuck");
     sqlx::raw_sql("ROLLBACK").execute(&mut blocker).await.unwrap();
     for call in [first].into_iter().chain(rest) {
         call.await.unwrap().unwrap();
     }
-    assert_eq!(queue.settle(settle(&mine, Action::Ack)).await.unwrap(), [Settled::Applied]);
+    assert_eq!(queue.settle(settle(&mine, Action::Ack)).await.unwrap(), [Settled::Gone]);
 }
