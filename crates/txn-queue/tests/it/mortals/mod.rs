@@ -21,7 +21,8 @@ use txn_queue::{
 use crate::own::Own;
 
 const VARIABLE: &str = "TXN_TEST_QUEUE_MORTAL";
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long may take what takes seconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What the processes do.
 const ROLES: [Role; 6] = [Role::Publisher, Role::Settling, Role::Inbox, Role::Publisher, Role::Settling, Role::Inbox];
@@ -133,7 +134,7 @@ impl World {
         Mortal::start(&self.test, place, &self.own.url(), self.folder.path())
     }
 
-    /// Kills one after the other, at least so many, and puts another in its place.
+    /// Kills one after the other, at least so many, and puts another in its place. When they have not done enough by then they live longer, and longer: on a busy machine a process may take that long to begin.
     fn storm(&mut self, kills: usize, restarts: bool) {
         self.mortals = (0..ROLES.len()).map(|place| self.start(place)).collect();
         let (begun, mut random) = (Instant::now(), Random(0x5eed));
@@ -142,7 +143,8 @@ impl World {
                 return;
             }
             assert!(begun.elapsed() < PATIENCE, "too little is done: {}", self.errors());
-            thread::sleep(Duration::from_millis(20 + random.below(160)));
+            let longer = u64::try_from(nth / kills).unwrap() + 1;
+            thread::sleep(Duration::from_millis((20 + random.below(160)) * longer));
             let place = usize::try_from(random.below(ROLES.len() as u64)).unwrap();
             assert!(!self.mortals[place].has_ended(), "a process ended by itself: {}", self.errors());
             self.mortals[place].die();

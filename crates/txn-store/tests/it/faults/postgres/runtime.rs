@@ -8,11 +8,12 @@ use std::{
 use txn_change::{Change, ChangeId, Fingerprint};
 use txn_store::{Ask, Commit, ErrorKind, Outcome, Store, conformance::block_on, faults::Workload};
 
-use super::{DEADLINE, Scene, settings::Role};
+use super::{Scene, settings::Role};
 use crate::faults::{hit, rounds, wait_for};
 
-/// More than any call may take whose tasks are gone.
-const AT_ONCE: Duration = Duration::from_secs(5);
+/// More than any call may take whose tasks are gone, and less than its deadline.
+const AT_ONCE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Who had asked learns that nobody answers any more: nothing was executed, or it is not known. The server has no session of ours left.
 ///
