@@ -7,7 +7,6 @@ use std::{
     collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -15,6 +14,7 @@ use std::{
 use futures_util::future::{Either, select};
 use serde::{Deserialize, Serialize};
 use txn::queue::{Group, GroupName, Topic};
+use txn_suite::Mortal;
 
 use errand::Elsewhere;
 use live::App;
@@ -50,39 +50,11 @@ fn notes(folder: &Path, place: usize) -> PathBuf {
     folder.join(format!("notes-{place}"))
 }
 
-/// A process. It does not outlive the value, nor this process: its input ends then.
-struct Mortal(Child);
-
-impl Mortal {
-    fn start(test: &str, life: &Life) -> Self {
-        let errors =
-            fs::OpenOptions::new().append(true).create(true).open(Path::new(&life.folder).join("errors")).unwrap();
-        let child = Command::new(env::current_exe().unwrap())
-            .args([test, "--exact", "--nocapture", "--test-threads=1"])
-            .env(VARIABLE, serde_json::to_string(life).unwrap())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(errors)
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    fn has_ended(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_some()
-    }
-
-    fn die(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Mortal {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// A process of this test.
+fn start(test: &str, life: &Life) -> Mortal {
+    let errors = Path::new(&life.folder).join("errors");
+    let errors = fs::OpenOptions::new().append(true).create(true).open(errors).unwrap();
+    Mortal::start(test, VARIABLE, &serde_json::to_string(life).unwrap(), errors).unwrap()
 }
 
 fn errors(folder: &Path) -> String {
@@ -105,7 +77,7 @@ fn storm(test: &str, medium: &Medium, places: usize, kills: u64) {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let life = |place| Life { medium: medium.clone(), folder: folder.to_str().unwrap().to_owned(), place };
-    let mut mortals: Vec<Mortal> = (0..places).map(|place| Mortal::start(test, &life(place))).collect();
+    let mut mortals: Vec<Mortal> = (0..places).map(|place| start(test, &life(place))).collect();
     let (mut dice, begun) = (0x5eed_u64, Instant::now());
     for nth in 0.. {
         if nth >= kills && noted(folder, places, "told").len() > 60 {
@@ -118,9 +90,9 @@ fn storm(test: &str, medium: &Medium, places: usize, kills: u64) {
         let longer = nth / kills + 1;
         thread::sleep(Duration::from_millis((100 + dice % 1_100) * longer / u64::try_from(places).unwrap()));
         let place = usize::try_from(dice >> 32).unwrap() % places;
-        assert!(!mortals[place].has_ended(), "a process ended by itself: {}", errors(folder));
-        mortals[place].die();
-        mortals[place] = Mortal::start(test, &life(place));
+        assert!(!mortals[place].has_ended().unwrap(), "a process ended by itself: {}", errors(folder));
+        mortals[place].die().unwrap();
+        mortals[place] = start(test, &life(place));
     }
     fs::write(folder.join("stop"), "").unwrap();
     let begun = Instant::now();
@@ -134,7 +106,11 @@ fn storm(test: &str, medium: &Medium, places: usize, kills: u64) {
     let elsewhere = Elsewhere::open(folder);
     while elsewhere.done().len() < 2 * told.len() {
         assert!(begun.elapsed() < PATIENCE, "errands are left: {} {}", elsewhere.done().len(), errors(folder));
-        assert!(!mortals.iter_mut().any(Mortal::has_ended), "a process ended by itself: {}", errors(folder));
+        assert!(
+            !mortals.iter_mut().any(|mortal| mortal.has_ended().unwrap()),
+            "a process ended by itself: {}",
+            errors(folder)
+        );
         thread::sleep(Duration::from_millis(50));
     }
     drop(mortals);
