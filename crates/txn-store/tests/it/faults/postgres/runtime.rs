@@ -1,6 +1,7 @@
 //! The runtime that a store's tasks run on, shut down under it.
 
 use std::{
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -33,9 +34,10 @@ fn a_runtime_that_is_shut_down_with_calls_in_flight_leaves_no_caller_and_no_sess
             block_on(store.commit(vec![Commit { tenant: Workload::tenant(), change }])).pop().unwrap()
         };
         assert!(role.sessions() > 0);
+        let count = AtomicU64::new(0);
         let acknowledged = thread::scope(|scope| {
             let callers = (0..8).map(|caller| {
-                let (store, commit) = (&store, &commit);
+                let (store, commit, count) = (&store, &commit, &count);
                 scope.spawn(move || {
                     let (mut acknowledged, mut last) = (Vec::new(), Instant::now());
                     for nth in 0.. {
@@ -49,7 +51,10 @@ fn a_runtime_that_is_shut_down_with_calls_in_flight_leaves_no_caller_and_no_sess
                         let ended = last.elapsed();
                         last = Instant::now();
                         match told {
-                            Ok(Outcome::Done(_)) => acknowledged.push(id),
+                            Ok(Outcome::Done(_)) => {
+                                acknowledged.push(id);
+                                count.fetch_add(1, Ordering::SeqCst);
+                            }
                             Ok(Outcome::Unknown(_)) if caller >= 6 => {}
                             Ok(Outcome::Unknown(_)) => return (acknowledged, ended, None),
                             Ok(refused) => panic!("{refused:?}"),
@@ -60,7 +65,8 @@ fn a_runtime_that_is_shut_down_with_calls_in_flight_leaves_no_caller_and_no_sess
                 })
             });
             let callers: Vec<_> = callers.collect();
-            thread::sleep(Duration::from_millis(40 + 7 * round));
+            wait_for("some changes", || count.load(Ordering::SeqCst) > 6);
+            thread::sleep(Duration::from_millis(7 * round));
             let begun = Instant::now();
             runtime.shutdown_background();
             let mut all = Vec::new();

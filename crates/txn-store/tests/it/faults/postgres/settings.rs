@@ -1,10 +1,6 @@
 //! What an administrator has set for a role: timeouts, isolation, read-only.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-    time::Instant,
-};
+use std::{sync::Arc, thread, time::Instant};
 
 use txn_change::{
     Add, Change, ChangeId, Class, Condition, Fingerprint, Key, Kind, Label, Lanes, Opening, Refusal, Timestamp,
@@ -21,8 +17,8 @@ use crate::{
     postgres::server,
 };
 
-/// PostgreSQL refuses two grants on one database at once.
-static ONE: Mutex<()> = Mutex::new(());
+/// PostgreSQL refuses two grants on one database at once, also of two processes: some of these tests are one of their own.
+const ONE: &str = "SELECT pg_advisory_xact_lock(4711);";
 
 /// A role of its own on the server under test, with these settings; its URL.
 pub(super) struct Role {
@@ -36,9 +32,9 @@ impl Role {
         let password = "of-a-test";
         let (url, address) = (server::url(), super::address(&server::url()));
         let database = url.rsplit('/').next().unwrap();
-        let create =
-            format!("CREATE ROLE {name} LOGIN PASSWORD '{password}'; GRANT CREATE ON DATABASE {database} TO {name}");
-        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let create = format!(
+            "{ONE} CREATE ROLE {name} LOGIN PASSWORD '{password}'; GRANT CREATE ON DATABASE {database} TO {name}"
+        );
         execute(&url, &create).unwrap();
         let role = Self { url: format!("postgres://{name}:{password}@{address}/{database}"), name };
         settings.iter().for_each(|setting| role.set(setting));
@@ -67,8 +63,7 @@ impl Role {
 
 impl Drop for Role {
     fn drop(&mut self) {
-        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = execute(&server::url(), &format!("DROP OWNED BY {0} CASCADE; DROP ROLE {0}", self.name));
+        let _ = execute(&server::url(), &format!("{ONE} DROP OWNED BY {0} CASCADE; DROP ROLE {0}", self.name));
     }
 }
 
