@@ -16,6 +16,7 @@ use std::iter::Peekable;
 use std::process::ExitCode;
 
 use cargo::Workspace;
+use plants::Which;
 use test::Suites;
 
 const HELP: &str = "\
@@ -33,6 +34,7 @@ Developer commands of txn.
   cargo xtask purity          check that the pure crates are pure and that no leaf imports another leaf
   cargo xtask plants [NAME]   plant each kept bug of plants/ (or those whose name contains NAME); tests must fail
       --embedded              only those whose test needs no server
+      --turn N                a third of them: three numbers that follow each other come to all
   cargo xtask help            print this";
 
 /// What the command line asks for.
@@ -46,7 +48,7 @@ enum Command {
     ServicesRun { command: Vec<String> },
     Features,
     Purity,
-    Plants { suites: Suites, name: Option<String> },
+    Plants { suites: Suites, which: Which },
 }
 
 fn main() -> ExitCode {
@@ -103,10 +105,16 @@ fn parse(arguments: &[String]) -> Result<Command, String> {
         Some("plants") => {
             let mut rest = words.by_ref().peekable();
             let suites = embedded(&mut rest);
-            match rest.next() {
+            let which = match rest.next() {
+                None => Which::All,
+                Some("--turn") => {
+                    let turn = rest.next().and_then(|turn| turn.parse().ok());
+                    Which::Turn(turn.ok_or("--turn takes a number")?)
+                }
                 Some(flag) if flag.starts_with('-') => return Err(format!("unknown flag {flag:?}")),
-                name => Command::Plants { suites, name: name.map(str::to_owned) },
-            }
+                Some(name) => Which::Named(name.to_owned()),
+            };
+            Command::Plants { suites, which }
         }
         Some(other) => return Err(format!("unknown command {other:?}")),
     };
@@ -137,13 +145,13 @@ fn run(command: &Command) -> Result<(), String> {
         Command::ServicesRun { command } => services::run(command),
         Command::Features => features::run(&Workspace::load()?),
         Command::Purity => purity::run(&Workspace::load()?),
-        Command::Plants { suites, name } => plants::run(&Workspace::load()?, *suites, name.as_deref()),
+        Command::Plants { suites, which } => plants::run(&Workspace::load()?, *suites, which),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, HELP, Suites, parse};
+    use super::{Command, HELP, Suites, Which, parse};
 
     fn parsed(line: &str) -> Result<Command, String> {
         parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
@@ -159,7 +167,7 @@ mod tests {
             ("services stop", Command::ServicesStop),
             ("features", Command::Features),
             ("purity", Command::Purity),
-            ("plants", Command::Plants { suites: Suites::All, name: None }),
+            ("plants", Command::Plants { suites: Suites::All, which: Which::All }),
         ];
         for (word, command) in commands {
             assert_eq!(parsed(word), Ok(command));
@@ -171,10 +179,12 @@ mod tests {
         assert_eq!(parsed("test -- money --embedded"), test(Suites::All, "money --embedded"));
         assert_eq!(parsed("test --embedded -- -p txn -- --nocapture"), test(Suites::Embedded, "-p txn -- --nocapture"));
         assert_eq!(parsed("services run a --b c"), Ok(Command::ServicesRun { command: words("a --b c") }));
-        let plants = |suites, name: Option<&str>| Ok(Command::Plants { suites, name: name.map(str::to_owned) });
-        assert_eq!(parsed("plants guard"), plants(Suites::All, Some("guard")));
-        assert_eq!(parsed("plants --embedded"), plants(Suites::Embedded, None));
-        assert_eq!(parsed("plants --embedded guard"), plants(Suites::Embedded, Some("guard")));
+        let plants = |suites, which| Ok(Command::Plants { suites, which });
+        let named = || Which::Named("guard".to_owned());
+        assert_eq!(parsed("plants guard"), plants(Suites::All, named()));
+        assert_eq!(parsed("plants --turn 4711"), plants(Suites::All, Which::Turn(4_711)));
+        assert_eq!(parsed("plants --embedded"), plants(Suites::Embedded, Which::All));
+        assert_eq!(parsed("plants --embedded guard"), plants(Suites::Embedded, named()));
     }
 
     #[test]
@@ -190,6 +200,8 @@ mod tests {
             ("services run", "no command"),
             ("plants --all", "\"--all\""),
             ("plants a b", "\"b\""),
+            ("plants --turn", "--turn takes a number"),
+            ("plants --turn 1 guard", "\"guard\""),
             ("purity now", "\"now\""),
         ] {
             let problem = parsed(line).unwrap_err();

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! A test behind the feature `servers` gets a private server, which all of them share and which stops with this command. `--embedded` leaves these
-//! bugs out, and says so.
+//! bugs out, and says so. `--turn N` takes those whose turn it is: a third of them, and all of them in three turns that follow each other.
 
 mod copy;
 mod limited;
@@ -34,6 +34,39 @@ const BUILD_MAX: Duration = Duration::from_secs(1200);
 
 /// A planted bug may hang its test: that is an answer nobody waits for.
 const TEST_MAX: Duration = Duration::from_secs(300);
+
+/// So many turns come to all plants.
+const TURNS: u64 = 3;
+
+/// What makes the builds short: nobody looks for a planted bug in a debugger, and it changes some lines of one crate.
+const BUILD: [(&str, &str); 2] = [("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_PROFILE_TEST_DEBUG", "0")];
+const INCREMENTAL: &str = "CARGO_INCREMENTAL";
+
+/// Which of the plants are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Which {
+    All,
+    /// Those whose name contains this.
+    Named(String),
+    /// Those whose turn it is.
+    Turn(u64),
+}
+
+impl Which {
+    fn takes(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(part) => name.contains(part),
+            Self::Turn(turn) => own_turn(name) == turn % TURNS,
+        }
+    }
+}
+
+/// By its name alone (FNV-1a), so that a plant that comes or goes moves no other one to another turn.
+fn own_turn(name: &str) -> u64 {
+    let hash = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    name.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, hash) % TURNS
+}
 
 /// One kept patch.
 struct Plant {
@@ -85,9 +118,13 @@ impl fmt::Display for Verdict {
     }
 }
 
-pub(crate) fn run(workspace: &Workspace, suites: Suites, name: Option<&str>) -> Result<(), String> {
+pub(crate) fn run(workspace: &Workspace, suites: Suites, which: &Which) -> Result<(), String> {
     let mut plants = read(&workspace.root.join("plants"))?;
-    plants.retain(|plant| name.is_none_or(|name| plant.name.contains(name)));
+    let all = plants.len();
+    plants.retain(|plant| which.takes(&plant.name));
+    if let Which::Turn(turn) = which {
+        println!("turn {} of {TURNS}: {} of {all} planted bugs", turn % TURNS, plants.len());
+    }
     let mut servers = None;
     if plants.iter().any(Plant::needs_servers) {
         match suites {
@@ -151,26 +188,35 @@ fn judge_one(
     if !copy.apply(&plant.patch, log)? {
         return Ok(Verdict::DoesNotApply);
     }
-    let test = |first: &[&str], limit| {
+    let test = |first: &[&str], incremental: &str, limit| {
         let arguments = first.iter().copied().chain(plant.test.iter().map(String::as_str));
         let mut command = cargo::command(copy.root(), arguments);
-        command.env("CARGO_TARGET_DIR", target).envs(variables.iter().map(|(name, value)| (name, value)));
+        command.env("CARGO_TARGET_DIR", target).envs(BUILD).env(INCREMENTAL, incremental);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         limited::run(&mut command, log, limit)
     };
-    // Built apart, so that a compile error cannot pass for a caught bug.
-    let verdict = match test(&["test", "--no-run"], BUILD_MAX)? {
-        Ended::Failure | Ended::TimeOut => Verdict::DoesNotBuild,
-        Ended::Success => match test(&["test"], TEST_MAX)? {
-            Ended::Success => Verdict::StayedGreen,
-            Ended::Failure => Verdict::Caught,
-            Ended::TimeOut => Verdict::DoesNotEnd,
-        },
-    };
+    // Built apart, so that a compile error cannot pass for a caught bug. The compiler may stumble over what it has left
+    // from the bug before: then it builds without that.
+    let mut verdict = Verdict::DoesNotBuild;
+    for incremental in ["1", "0"] {
+        match test(&["test", "--no-run"], incremental, BUILD_MAX)? {
+            Ended::Failure => {}
+            Ended::TimeOut => break,
+            Ended::Success => {
+                verdict = match test(&["test"], incremental, TEST_MAX)? {
+                    Ended::Success => Verdict::StayedGreen,
+                    Ended::Failure => Verdict::Caught,
+                    Ended::TimeOut => Verdict::DoesNotEnd,
+                };
+                break;
+            }
+        }
+    }
     copy.revert(&plant.patch, log)?;
     Ok(verdict)
 }
 
-/// The patches of a folder by name; none when there is no folder.
+/// The patches of a folder; none when there is no folder. Those of one test stand together, so that one after the other changes the same crate and no other is built again.
 fn read(folder: &Path) -> Result<Vec<Plant>, String> {
     if !folder.exists() {
         return Ok(Vec::new());
@@ -187,7 +233,7 @@ fn read(folder: &Path) -> Result<Vec<Plant>, String> {
         let (story, test) = header(&text).map_err(|problem| format!("{}: {problem}", patch.display()))?;
         plants.push(Plant { name, patch, story, test });
     }
-    plants.sort_by(|one, other| one.name.cmp(&other.name));
+    plants.sort_by(|one, other| (&one.test, &one.name).cmp(&(&other.test, &other.name)));
     Ok(plants)
 }
 

@@ -51,7 +51,7 @@ pub struct Drops {
 const MOMENTS: u32 = 8;
 
 /// A call that is not woken for so long waits for somebody else.
-const STILL: Duration = Duration::from_millis(500);
+const STILL: Duration = Duration::from_secs(1);
 
 impl Default for Drops {
     fn default() -> Self {

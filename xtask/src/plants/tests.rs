@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::limited::{self, Ended};
-use super::{Plant, Verdict, header, judge, read};
+use super::{Plant, TURNS, Verdict, Which, header, judge, own_turn, read};
 
 const LIBRARY: &str = "\
 pub fn guarded(n: u8) -> u8 { n }
@@ -74,6 +74,22 @@ fn a_bug_is_caught_only_by_a_test_that_builds_and_fails() {
         [Verdict::Caught, Verdict::StayedGreen, Verdict::DoesNotBuild, Verdict::DoesNotApply, Verdict::Caught];
     assert_eq!(verdicts, expected);
     assert_eq!(fs::read_to_string(folder.0.join("src/lib.rs")).unwrap(), LIBRARY, "the tree itself is untouched");
+}
+
+/// Three commits that follow each other plant all bugs, wherever they begin to be counted, and none twice.
+#[test]
+fn every_plant_has_one_turn_of_three() {
+    let names: Vec<String> = (0..300).map(|number| format!("a-bug-of-number-{number}")).collect();
+    for name in &names {
+        for first in [0, 1, 2, 4_711, u64::MAX - 2] {
+            let turns = (first..=first + 2).filter(|turn| Which::Turn(*turn).takes(name));
+            assert_eq!(turns.count(), 1, "{name} from {first} on");
+        }
+    }
+    for turn in 0..TURNS {
+        let share = names.iter().filter(|name| own_turn(name) == turn).count();
+        assert!((70..=130).contains(&share), "{share} of 300 in turn {turn}");
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ const NAME: &str = "txn";
 /// In the server's folder: a command line would show the password to every user of the machine.
 const PASSWORD_FILE: &str = "password";
 
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 
 /// Somebody else may take the free port before the server does; not three times in a row.
 const ATTEMPTS: u32 = 3;

@@ -15,9 +15,11 @@ use txn_queue::{
 
 use crate::server;
 
-const LEASE: Duration = Duration::from_millis(400);
-/// A test may take so long.
-const SLACK: Duration = Duration::from_secs(60);
+const HOUR: i64 = 3_600;
+/// Longer than a test takes: a lease ends when the server's clock is set on by as much, and not before.
+const LEASE: Duration = Duration::from_secs(300);
+/// A test may take so long, and the server's clock may be set on by a lease.
+const SLACK: Duration = Duration::from_secs(600);
 
 struct Skewed {
     url: String,
@@ -41,14 +43,15 @@ impl Skewed {
         let topic = Topic::new("orders").unwrap();
         let group = Group::new(topic, GroupName::new("workers").unwrap());
         let mut skewed = Self { url, session, group };
-        skewed.set(hours).await;
+        skewed.set(hours * HOUR).await;
         skewed
     }
 
-    async fn set(&mut self, hours: i64) {
+    /// The server is ahead of the machine by so many seconds.
+    async fn set(&mut self, seconds: i64) {
         let text = format!(
             "CREATE OR REPLACE FUNCTION skew.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
-            $$ SELECT pg_catalog.clock_timestamp() + make_interval(hours => {hours}) $$"
+            $$ SELECT pg_catalog.clock_timestamp() + make_interval(secs => {seconds}) $$"
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut self.session).await.unwrap();
     }
@@ -86,7 +89,7 @@ async fn ack(queue: &Postgres, delivery: &Delivery) -> Settled {
 }
 
 fn hours_from_now(hours: i64) -> Timestamp {
-    Timestamp::from_nanos(SystemClock.now().as_nanos() + hours * 3_600_000_000_000)
+    Timestamp::from_nanos(SystemClock.now().as_nanos() + hours * HOUR * 1_000_000_000)
 }
 
 fn is_about(found: Timestamp, expected: Timestamp) -> bool {
@@ -97,7 +100,7 @@ fn is_about(found: Timestamp, expected: Timestamp) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_clients_whose_clocks_are_hours_off_none_decides_what_is_due_or_whose_lease_has_ended() {
     for hours in [5, -5] {
-        let skewed = Skewed::new(hours).await;
+        let mut skewed = Skewed::new(hours).await;
         let (one, other) = (skewed.open().await, skewed.open().await);
         skewed.send(&one, "now", None).await;
         let first = skewed.receive(&one).await.deliveries.pop().unwrap();
@@ -106,7 +109,7 @@ async fn of_clients_whose_clocks_are_hours_off_none_decides_what_is_due_or_whose
         let asked = skewed.receive(&other).await;
         assert!(asked.deliveries.is_empty(), "it is held, whatever the other process thinks the time is");
         assert!(asked.next_in.unwrap() <= LEASE, "{:?}", asked.next_in);
-        tokio::time::sleep(LEASE).await;
+        skewed.set(hours * HOUR + LEASE.as_secs().cast_signed()).await;
         let second = skewed.receive(&other).await.deliveries.pop().unwrap();
         assert_eq!((&*second.message.id, second.deliveries), ("now", 2), "its lease has ended");
         assert_eq!(ack(&one, &first).await, Settled::Stale);
@@ -131,15 +134,15 @@ async fn a_server_whose_clock_is_set_back_gives_nobody_back_a_lease_that_has_end
     let (one, other) = (skewed.open().await, skewed.open().await);
     skewed.send(&one, "a", None).await;
     let first = skewed.receive(&one).await.deliveries.pop().unwrap();
-    tokio::time::sleep(LEASE).await;
+    skewed.set(LEASE.as_secs().cast_signed()).await;
     let second = skewed.receive(&other).await.deliveries.pop().unwrap();
-    skewed.set(-3).await;
+    skewed.set(-3 * HOUR).await;
     assert_eq!(ack(&one, &first).await, Settled::Stale, "its lease is over, whatever the clock says now");
     // The second lease is good until the clock is where it was; nobody else is given the message.
     assert!(skewed.ids(&one).await.is_empty());
     assert_eq!(ack(&other, &second).await, Settled::Applied);
     skewed.send(&one, "b", None).await;
     assert_eq!(skewed.ids(&other).await, ["b"], "what is accepted while the clock is back is delivered");
-    skewed.set(3).await;
+    skewed.set(3 * HOUR).await;
     assert_eq!(skewed.ids(&one).await, ["b"], "hours have passed at once");
 }

@@ -25,7 +25,8 @@ const WORKERS: usize = 4;
 const MESSAGES: usize = 60;
 const KEYS: usize = 7;
 const LEASE: Duration = Duration::from_millis(150);
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long may take what takes seconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A queue as some processes have it open; handles come and go.
 pub(crate) struct Crowd {
@@ -60,10 +61,10 @@ struct Told1 {
 }
 
 /// Numbers by chance, the same in every run.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -448,18 +449,23 @@ mod on_a_server {
         let url = own.url();
         let handles = (0..3).map(|_| open(&runtime, &url)).collect();
         let crowd = Crowd { forgets: true, ..Crowd::new(handles) };
+        let away = Mutex::new(Duration::ZERO);
         crowd.run(|crowd| {
             for (signal, share) in [("-QUIT", 1), ("-KILL", 2), ("-QUIT", 3)] {
                 while crowd.accepted.load(Ordering::SeqCst) < PUBLISHERS * MESSAGES * share / 4 {
                     thread::sleep(Duration::from_millis(1));
                 }
+                let ended = Instant::now();
                 own.end(signal);
                 own.go_on();
+                *away.lock().unwrap() += ended.elapsed();
             }
         });
-        println!("{} calls failed or had no answer", crowd.hits());
+        let away = away.into_inner().unwrap();
+        println!("{} calls failed or had no answer, while the server was away for {away:?}", crowd.hits());
         // Each caller rests 5 milliseconds after a failure, and a handle 50: none asks without end.
-        assert!((1..4_000).contains(&crowd.hits()), "{} calls failed", crowd.hits());
+        let most = 2_000 + 20 * (PUBLISHERS + WORKERS) * usize::try_from(away.as_secs()).unwrap();
+        assert!((1..most).contains(&crowd.hits()), "{} calls failed", crowd.hits());
     }
 
     /// Case Q10.

@@ -133,7 +133,7 @@ async fn whoever_waits_finds_out_that_a_host_has_committed() {
         subject.queue.publish_in(&mut tx, vec![subject.message("1")]).await.unwrap();
         tx.commit().await.unwrap();
     };
-    let (waited, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(10), wait), commit);
+    let (waited, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(60), wait), commit);
     waited.expect("it is woken").unwrap();
     assert_eq!(subject.ids(&other).await, ["1"]);
 }

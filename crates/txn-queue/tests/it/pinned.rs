@@ -19,7 +19,7 @@ const BATCH: usize = 1_000;
 const ONE_BY_ONE: usize = 128;
 
 /// What the server went through for our tables.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Read {
     blocks: i64,
     entries: i64,
@@ -93,11 +93,22 @@ impl Subject {
         assert!(settled.iter().all(|settled| *settled == Settled::Applied));
     }
 
-    /// What the server has gone through so far. A session tells it at the end of what it does, once a second.
+    /// What the server has gone through so far. A session tells it at the end of what it does, once a second, and a moment after it has answered.
     async fn read(&mut self, queue: &Postgres) -> Read {
         tokio::time::sleep(Duration::from_millis(1_200)).await;
         queue.stats().await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut last = self.told().await;
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let told = self.told().await;
+            if told == last {
+                return told;
+            }
+            last = told;
+        }
+    }
+
+    async fn told(&mut self) -> Read {
         let asked = "SELECT (SELECT sum(heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0)
                     + coalesce(toast_blks_read + toast_blks_hit + tidx_blks_read + tidx_blks_hit, 0))::bigint
                 FROM pg_statio_all_tables WHERE schemaname = 'txn_queue'),

@@ -106,7 +106,7 @@ fn set(ids: &[&str]) -> BTreeSet<String> {
 
 /// Until it is answered: a process whose server was away for a moment is told so.
 async fn again<T>(call: impl AsyncFn() -> Result<T, Error>) -> T {
-    for _ in 0..400 {
+    for _ in 0..2_400 {
         match call().await {
             Ok(value) => return value,
             Err(error) => assert!(error.is_retryable(), "{error}"),

@@ -8,7 +8,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Waker},
     thread,
     time::Duration,
@@ -287,10 +290,12 @@ fn time_does_not_go_back_when_the_store_is_opened_with_an_earlier_clock() {
 struct Trap {
     is_shut: Mutex<bool>,
     opened: Condvar,
+    asked: AtomicU64,
 }
 
 impl Clock for Trap {
     fn now(&self) -> Timestamp {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         let _open = self.opened.wait_while(self.is_shut.lock().unwrap(), |is_shut| *is_shut).unwrap();
         SystemClock.now()
     }
@@ -301,17 +306,21 @@ fn a_full_queue_is_overloaded_at_once_and_executes_nothing() {
     let (_folder, path) = place();
     let trap = Arc::new(Trap::default());
     let limits = StoreLimits { queue_max: 3, ..StoreLimits::default() };
-    let store = Arc::new(Sqlite::options(&path).clock(Arc::clone(&trap) as _).limits(limits).open().unwrap());
+    let store = Sqlite::options(&path).clock(Arc::clone(&trap) as _).limits(limits).open().unwrap();
     *trap.is_shut.lock().unwrap() = true;
-    let spawn = |ids: &'static [&'static str]| {
-        let store = Arc::clone(&store);
-        thread::spawn(move || block_on(store.commit(ids.iter().map(|id| commit_of(whole(id))).collect())))
+    // A call waits in the queue when it has been asked once.
+    let asked = |ids: &[&str]| {
+        let mut call = store.commit(ids.iter().map(|id| commit_of(whole(id))).collect());
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        call
     };
-    let held = spawn(&["held"]);
-    // The reader's clock is shut too, so the queue is watched by filling it.
-    thread::sleep(Duration::from_millis(50));
-    let waiting = spawn(&["a", "b"]);
-    thread::sleep(Duration::from_millis(50));
+    let before = trap.asked.load(Ordering::SeqCst);
+    let held = asked(&["held"]);
+    // The one that writes has taken it, and asks for the time.
+    while trap.asked.load(Ordering::SeqCst) == before {
+        thread::yield_now();
+    }
+    let waiting = asked(&["a", "b"]);
     let refused = block_on(store.commit(vec![commit_of(whole("c")), commit_of(whole("d"))]));
     for result in &refused {
         let error = result.as_ref().unwrap_err();
@@ -321,7 +330,7 @@ fn a_full_queue_is_overloaded_at_once_and_executes_nothing() {
     *trap.is_shut.lock().unwrap() = false;
     trap.opened.notify_all();
     for flight in [held, waiting] {
-        assert!(flight.join().unwrap().iter().all(|result| matches!(result, Ok(Outcome::Done(_)))));
+        assert!(block_on(flight).iter().all(|result| matches!(result, Ok(Outcome::Done(_)))));
     }
     let there: Vec<usize> = ["held", "a", "b", "c", "d"].iter().map(|id| parts(&store, id)).collect();
     assert_eq!(there, [3, 3, 3, 0, 0]);

@@ -1,7 +1,10 @@
 //! One process of a relay at work: reading, publishing, acknowledging and keeping its leases go on side by side, each in a future of its own, and whatever ends first is attended to first. No runtime, no task, no thread.
 
+mod acknowledging;
+mod keeping;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     future::poll_fn,
     pin::Pin,
     sync::Arc,
@@ -11,12 +14,11 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use txn_queue::Topic;
-use txn_store::{Consumer, ErrorKind, LogPage, Position};
+use txn_store::{Consumer, ErrorKind, LogPage};
 
 use super::{
     Parts, Pass,
-    duties::{Acknowledged, Acknowledgement, BACKOFF_MAX, Keeping, acknowledge, backoff, keep, rest},
-    lag::{Lag, age},
+    duties::{Acknowledged, Keeping, backoff, rest},
     lane::{Batch, Fate, Lane, Which},
     observe,
     reader::Reader,
@@ -27,9 +29,6 @@ use crate::{failure::Failure, leases::Leases, sleep::Sleep};
 
 /// How often cursors are moved, at most.
 const TICK: Duration = Duration::from_secs(1);
-/// A cursor whose lane has had nothing to do is moved when it is so far behind, or after so many ticks.
-const IDLE_POSITIONS: u64 = 10_000;
-const IDLE_TICKS: u64 = 60;
 /// A pass that waits for nothing asks again so often.
 const TRIES_AT_ONCE: u32 = 8;
 
@@ -160,32 +159,6 @@ impl Engine {
         while self.begin_sending() {}
         // Last: what could not be sent because the lanes may be lost makes a pass look, and wait.
         self.begin_keeping();
-    }
-
-    fn begin_keeping(&mut self) {
-        if self.is_stopping || self.leases.is_none() {
-            return;
-        }
-        let left = |lane: &&Lane| lane.is_leaving && !lane.is_in_flight && lane.consumer.is_some();
-        let left: Vec<u32> = self.lanes.values().filter(left).map(|lane| lane.held.number).collect();
-        let is_due = self.is_keep_due || (self.sleep.is_none() && self.tenure.is_old());
-        if !is_due && left.is_empty() {
-            return;
-        }
-        let Some(leases) = self.leases.take() else { return };
-        let mut leaving = Vec::new();
-        for number in left {
-            if let Some(mut lane) = self.lanes.remove(&number)
-                && let Some(consumer) = lane.consumer.take()
-            {
-                leaving.push(Acknowledgement { which: lane.which(), consumer, up_to: lane.done_up_to() });
-            }
-        }
-        let known = self.lanes.values().map(|lane| (lane.held.number, lane.held.token)).collect::<BTreeSet<_>>();
-        self.is_keep_due = false;
-        self.keep_timer = None;
-        let has_guard = self.guard.is_some();
-        self.keeping = Some(keep(Arc::clone(&self.parts), leases, leaving, known, has_guard).boxed());
     }
 
     fn begin_reading(&mut self) {
@@ -352,143 +325,6 @@ impl Engine {
             }
         }
         Ok(())
-    }
-
-    fn tick(&mut self) {
-        (self.ticks, self.ticked_at) = (self.ticks.saturating_add(1), Instant::now());
-        self.begin_acknowledging(false);
-    }
-
-    /// Moves the cursors that are worth it, or all of them.
-    fn begin_acknowledging(&mut self, all: bool) {
-        if self.acknowledging.is_some() {
-            return;
-        }
-        let is_slow_tick = self.ticks.checked_rem(IDLE_TICKS) == Some(0);
-        let mut list = Vec::new();
-        for lane in self.lanes.values_mut() {
-            let (up_to, at) = (lane.done_up_to(), lane.acknowledged);
-            let ahead = up_to.0.saturating_sub(at.0);
-            let is_worth_it = lane.done > 0 || ahead >= IDLE_POSITIONS || is_slow_tick || all;
-            if ahead > 0
-                && is_worth_it
-                && let Some(consumer) = lane.consumer.take()
-            {
-                list.push(Acknowledgement { which: lane.which(), consumer, up_to });
-            }
-        }
-        let is_guard_due = all || self.ticks.checked_rem(10) == Some(0);
-        let guard = if is_guard_due { self.guard.take() } else { None };
-        let wants_time = self.pending().0 > 0;
-        if !list.is_empty() || guard.is_some() || wants_time {
-            self.acknowledging = Some(acknowledge(Arc::clone(&self.parts), list, guard, wants_time).boxed());
-        } else {
-            self.observe(None);
-        }
-    }
-
-    fn acknowledged(&mut self, acknowledged: Acknowledged) -> Result<(), Failure> {
-        for (Acknowledgement { which, consumer, up_to }, result) in acknowledged.lanes {
-            let number = which.lane;
-            let Some(lane) = self.lane(which) else { continue };
-            match result {
-                Ok(()) => {
-                    lane.consumer = Some(consumer);
-                    lane.acknowledged(up_to);
-                }
-                // Another has opened it. If the lane is still this one's, the next look at the leases opens it again.
-                Err(error) if error.kind() == ErrorKind::Locked => {
-                    self.lanes.remove(&number);
-                    self.tenure.hold(self.lanes.values().map(Lane::which));
-                    self.is_keep_due = self.sleep.is_some();
-                }
-                Err(error) if error.is_retryable() => {
-                    lane.consumer = Some(consumer);
-                    observe::failed(&self.parts.name, "a cursor cannot be moved", &error);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        self.guard = acknowledged.guard.or_else(|| self.guard.take());
-        if self.lanes.is_empty() {
-            (self.reader, self.reading) = (None, None);
-        }
-        self.observe(acknowledged.now);
-        Ok(())
-    }
-
-    fn observe(&self, now: Option<txn_change::Timestamp>) {
-        let unread = self.reader.as_ref().map_or(0, |reader| reader.head.0.saturating_sub(reader.after.0));
-        let oldest = self.lanes.values().filter_map(|lane| lane.items.front()).map(|item| item.from.recorded_at).min();
-        let events = u64::try_from(self.pending().0).unwrap_or(u64::MAX).saturating_add(unread);
-        let oldest_age = oldest.zip(now).map(|(oldest, now)| age(oldest, now));
-        observe::lag(&self.parts.name, &Lag { events, oldest_age });
-        observe::lanes(&self.parts.name, self.lanes.len());
-    }
-
-    fn kept(&mut self, keeping: Keeping) -> Result<(), Failure> {
-        let Keeping { leases, begun_at, result } = keeping;
-        let mut next_in = leases.lease().checked_div(6).unwrap_or_default();
-        self.leases = Some(leases);
-        match result {
-            Ok(kept) => {
-                self.tenure.kept(begun_at);
-                // It took so long that it says nothing any more.
-                next_in = if self.tenure.is_over() { Duration::ZERO } else { kept.next_in };
-                let is_held = |lane: &Lane| kept.held.contains(&lane.held);
-                self.lanes.retain(|_, lane| is_held(lane));
-                for number in kept.surplus {
-                    if let Some(lane) = self.lanes.get_mut(&number) {
-                        lane.is_leaving = true;
-                    }
-                }
-                if kept.held.iter().all(|held| held.number != 0) {
-                    self.guard = None;
-                }
-                self.guard = kept.guard.or_else(|| self.guard.take());
-                let mut from: Option<Position> = None;
-                for (held, consumer, mark) in kept.opened {
-                    self.lives = self.lives.saturating_add(1);
-                    let lane = Lane::new(held, self.lives, consumer, mark);
-                    from = Some(from.map_or(lane.acknowledged, |from| from.min(lane.acknowledged)));
-                    self.lanes.insert(lane.held.number, lane);
-                }
-                if let Some(from) = from
-                    && self.reader.as_ref().is_none_or(|reader| from < reader.after)
-                {
-                    (self.reader, self.reading) = (Some(Reader::new(from)), None);
-                }
-            }
-            Err(failure) if failure.is_retryable() && self.sleep.is_some() => {
-                observe::failed(&self.parts.name, "the leases cannot be renewed", &failure);
-                if self.tenure.is_over() {
-                    // Somebody else may have them by now.
-                    self.lanes.clear();
-                }
-                next_in = next_in.min(BACKOFF_MAX);
-            }
-            Err(failure) => return Err(failure),
-        }
-        self.tenure.hold(self.lanes.values().map(Lane::which));
-        if self.lanes.is_empty() {
-            (self.reader, self.reading) = (None, None);
-        }
-        self.keep_timer = self.sleep.as_ref().map(|sleep| sleep.sleep(next_in));
-        Ok(())
-    }
-
-    /// Moves all cursors to where everything is done.
-    async fn acknowledge_all(&mut self) -> Result<(), Failure> {
-        self.begin_acknowledging(true);
-        let Some(acknowledging) = self.acknowledging.take() else { return Ok(()) };
-        let mut acknowledged = acknowledging.await;
-        if self.sleep.is_none()
-            && let Some(failed) = acknowledged.lanes.iter().position(|(_, result)| result.is_err())
-        {
-            let (_, result) = acknowledged.lanes.swap_remove(failed);
-            return result.map_err(Failure::from);
-        }
-        self.acknowledged(acknowledged)
     }
 }
 

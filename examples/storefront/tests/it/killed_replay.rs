@@ -10,7 +10,7 @@ use crate::{
     binary::{command, names_in, run},
     generator::{Random, generate},
     oracle,
-    process::{End, Process},
+    process::{End, Process, wait_for},
     replays::{block_on, check, invoices},
 };
 
@@ -29,7 +29,12 @@ fn a_replay_that_is_killed_and_run_again_ends_with_the_same_totals() {
     let mut random = Random(77);
     let (mut kills, mut in_commits, mut finished) = (0, 0, 0);
     while kills < KILLS_MIN || (in_commits == 0 && kills < KILLS_MAX) {
-        let process = Process::spawn(&mut command(folder, &arguments));
+        let mut process = Process::spawn(&mut command(folder, &arguments));
+        // Some die before they have opened the store, which may take a busy machine long.
+        if !random.one_in(5) {
+            let log = folder.join("shop.db-wal");
+            wait_for("a replay to begin", || process.is_over() || log.metadata().is_ok_and(|log| log.len() > 0));
+        }
         thread::sleep(Duration::from_micros(random.next() % 300_000));
         let End::Killed { in_commit } = process.kill(&folder.join("shop.db")) else {
             // It has come to its end between two kills: the next begins anew.

@@ -53,7 +53,7 @@ fn a_start_that_fails_says_what_failed_and_leaves_nothing() {
     let cases = [
         (plan(vec![broken], "exec sleep 600"), LIMIT, ["sh failed", "| the reason"]),
         (plan(vec![], "echo no port >&2; exit 1"), LIMIT, ["ended at once", "| no port"]),
-        (plan(vec![], "echo busy >&2; exec sleep 600"), Duration::from_millis(200), ["not ready", "| busy"]),
+        (plan(vec![], "echo busy >&2; exec sleep 600"), Duration::from_secs(2), ["not ready", "| busy"]),
     ];
     for (plan, limit, said) in cases {
         let (folder, server) = start(plan, limit);

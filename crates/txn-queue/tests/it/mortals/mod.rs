@@ -6,7 +6,6 @@ use std::{
     collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -17,11 +16,13 @@ use txn_queue::{
     Group, GroupName, GroupSpec, QueueAdmin as _, Topic, TopicSpec, Topology,
     postgres::{Postgres, sqlx},
 };
+use txn_suite::Mortal;
 
-use crate::own::Own;
+use crate::{crowd::Random, own::Own};
 
 const VARIABLE: &str = "TXN_TEST_QUEUE_MORTAL";
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long may take what takes seconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What the processes do.
 const ROLES: [Role; 6] = [Role::Publisher, Role::Settling, Role::Inbox, Role::Publisher, Role::Settling, Role::Inbox];
@@ -49,52 +50,6 @@ impl Role {
 
 fn group(role: Role) -> Group {
     Group::new(Topic::new("mortals").unwrap(), GroupName::new(role.group()).unwrap())
-}
-
-/// Numbers by chance, the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-}
-
-/// A process. It does not outlive the value, nor this process: its input ends then.
-struct Mortal(Child);
-
-impl Mortal {
-    fn start(test: &str, place: usize, url: &str, folder: &Path) -> Self {
-        let errors = fs::OpenOptions::new().append(true).create(true).open(folder.join("errors")).unwrap();
-        let child = Command::new(env::current_exe().unwrap())
-            .args([test, "--exact", "--nocapture", "--test-threads=1"])
-            .env(VARIABLE, format!("{place} {url} {}", folder.display()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(errors)
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    fn has_ended(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_some()
-    }
-
-    fn die(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Mortal {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// The processes, and what they work on.
@@ -130,10 +85,13 @@ impl World {
     }
 
     fn start(&self, place: usize) -> Mortal {
-        Mortal::start(&self.test, place, &self.own.url(), self.folder.path())
+        let folder = self.folder.path();
+        let errors = fs::OpenOptions::new().append(true).create(true).open(folder.join("errors")).unwrap();
+        let value = format!("{place} {} {}", self.own.url(), folder.display());
+        Mortal::start(&self.test, VARIABLE, &value, errors).unwrap()
     }
 
-    /// Kills one after the other, at least so many, and puts another in its place.
+    /// Kills one after the other, at least so many, and puts another in its place. When they have not done enough by then they live longer, and longer: on a busy machine a process may take that long to begin.
     fn storm(&mut self, kills: usize, restarts: bool) {
         self.mortals = (0..ROLES.len()).map(|place| self.start(place)).collect();
         let (begun, mut random) = (Instant::now(), Random(0x5eed));
@@ -142,10 +100,11 @@ impl World {
                 return;
             }
             assert!(begun.elapsed() < PATIENCE, "too little is done: {}", self.errors());
-            thread::sleep(Duration::from_millis(20 + random.below(160)));
+            let longer = u64::try_from(nth / kills).unwrap() + 1;
+            thread::sleep(Duration::from_millis((20 + random.below(160)) * longer));
             let place = usize::try_from(random.below(ROLES.len() as u64)).unwrap();
-            assert!(!self.mortals[place].has_ended(), "a process ended by itself: {}", self.errors());
-            self.mortals[place].die();
+            assert!(!self.mortals[place].has_ended().unwrap(), "a process ended by itself: {}", self.errors());
+            self.mortals[place].die().unwrap();
             self.mortals[place] = self.start(place);
             if restarts && nth <= kills && nth % (kills / 3) == 0 {
                 self.own.end("-QUIT");
@@ -159,7 +118,7 @@ impl World {
         fs::write(self.folder.path().join("stop"), "").unwrap();
         let is_publisher = |place: &usize| ROLES[*place] == Role::Publisher;
         let begun = Instant::now();
-        while !(0..ROLES.len()).filter(is_publisher).all(|place| self.mortals[place].has_ended()) {
+        while !(0..ROLES.len()).filter(is_publisher).all(|place| self.mortals[place].has_ended().unwrap()) {
             assert!(begun.elapsed() < PATIENCE, "publishers go on: {}", self.errors());
             thread::sleep(Duration::from_millis(20));
         }

@@ -262,9 +262,14 @@ async fn leases_and_settlements_have_a_connection_of_their_own() {
     assert_eq!((drained.done, drained.lost), (3, 0), "{drained:?}");
 }
 
-/// The heartbeat runs where it is told to: a runtime whose only thread is blocked by a handler loses no lease.
+/// The heartbeat runs where it is told to: a runtime whose only thread is blocked by a handler loses no lease. A machine that is busy may sleep through a short one; then a longer one is tried.
 #[test]
 fn a_heartbeat_of_its_own_runtime_outlives_a_blocked_one() {
+    let mut leases = [1, 5].map(|seconds| seconds * SECOND).into_iter();
+    assert!(leases.any(outlives_a_blocked_runtime), "the lease was lost, however long");
+}
+
+fn outlives_a_blocked_runtime(lease: std::time::Duration) -> bool {
     let apart = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
     let blocked = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     blocked.block_on(async {
@@ -274,16 +279,15 @@ fn a_heartbeat_of_its_own_runtime_outlives_a_blocked_one() {
         let handler = Handler(move |job: Job| {
             // Blocks until it has been extended often enough that its first lease is over; a bound in case it never is.
             let begun = std::time::Instant::now();
-            while queue.extends.load(Ordering::SeqCst) < 6 && begun.elapsed() < 10 * SECOND {
+            while queue.extends.load(Ordering::SeqCst) < 6 && begun.elapsed() < 10 * lease {
                 std::thread::sleep(SECOND / 100);
             }
-            assert!(!job.is_lost());
-            std::future::ready(Ok(()))
+            std::future::ready(if job.is_lost() { Err(Failure::fatal("it is lost")) } else { Ok(()) })
         });
-        let worker = home.worker().lease(SECOND).heartbeat_on(apart.handle().clone());
+        let worker = home.worker().lease(lease).heartbeat_on(apart.handle().clone());
         let running = Running::start(worker, handler);
         home.emptied().await;
         let drained = running.ended().await;
-        assert_eq!((drained.done, drained.lost), (1, 0), "{drained:?}");
-    });
+        (drained.done, drained.lost) == (1, 0)
+    })
 }

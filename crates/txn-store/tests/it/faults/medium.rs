@@ -170,7 +170,7 @@ fn callers_of_a_flush_that_hangs_are_answered_long_before_it_ends() {
         let ended = scene.traced(test, DATA, FLUSHES, &format!("delay_enter=6000000:when={}", round % 5 + 4));
         hits += ended.hits;
         let longest = ended.said("longest-ms").parse::<u64>().unwrap();
-        assert!(longest < 3_000, "one call took {longest} ms: {:?}", ended.said);
+        assert!(longest < 5_000, "one call took {longest} ms: {:?}", ended.said);
         assert!(ended.ran("unknown") > 0 && ended.ran("failed") > 0, "{:?}", ended.said);
         assert_eq!(ended.ran("given_up"), 0, "all came to an end: {:?}", ended.said);
         for note in scene.notes("changes are waiting") {

@@ -42,7 +42,7 @@ impl Observer {
     /// Waits until there are no more than so many, each at rest; a server needs a moment to see that a client has gone.
     async fn at_most(&mut self, max: i64) {
         let mut found = (0, 0);
-        for _ in 0..300 {
+        for _ in 0..3_000 {
             found = self.sessions().await;
             if found.0 <= max && found.1 == 0 {
                 return;
@@ -65,7 +65,7 @@ fn written(id: &str) -> Change {
 
 async fn done(store: &Postgres, id: &str) {
     let commit = Commit { tenant: Tenant::default(), change: written(id) };
-    let committed = tokio::time::timeout(Duration::from_secs(5), store.commit(vec![commit])).await.unwrap();
+    let committed = tokio::time::timeout(Duration::from_secs(60), store.commit(vec![commit])).await.unwrap();
     assert!(matches!(committed[..], [Ok(Outcome::Done(_))]), "{committed:?}");
 }
 
@@ -109,7 +109,7 @@ async fn opening(schema: &str, begins_anew: bool, options: impl Fn() -> Options)
             drop_schema(schema).await;
         }
         dropped += usize::from(polled(times, options().open()).await.0.transpose().unwrap().is_none());
-        let opened = tokio::time::timeout(Duration::from_secs(5), options().open()).await;
+        let opened = tokio::time::timeout(Duration::from_secs(60), options().open()).await;
         let store = opened.expect("an opening that was dropped holds up nobody").unwrap();
         done(&store, &format!("o-{times}")).await;
         store.close().await;

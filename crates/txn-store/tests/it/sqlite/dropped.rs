@@ -6,7 +6,7 @@ use super::*;
 
 /// Nobody reads an old state or writes: the write-ahead log can be emptied.
 fn assert_at_rest(path: &Path) {
-    for _ in 0..100 {
+    for _ in 0..3_000 {
         let reader = rusqlite::Connection::open(path).unwrap();
         let busy = reader.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)).unwrap();
         if busy == 0 {

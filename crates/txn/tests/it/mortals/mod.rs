@@ -7,7 +7,6 @@ use std::{
     collections::BTreeSet,
     env, fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -15,12 +14,14 @@ use std::{
 use futures_util::future::{Either, select};
 use serde::{Deserialize, Serialize};
 use txn::queue::{Group, GroupName, Topic};
+use txn_suite::Mortal;
 
 use errand::Elsewhere;
 use live::App;
 
 const VARIABLE: &str = "TXN_TEST_MORTAL";
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long may take what takes seconds on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Where the store and the queue are kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,39 +50,11 @@ fn notes(folder: &Path, place: usize) -> PathBuf {
     folder.join(format!("notes-{place}"))
 }
 
-/// A process. It does not outlive the value, nor this process: its input ends then.
-struct Mortal(Child);
-
-impl Mortal {
-    fn start(test: &str, life: &Life) -> Self {
-        let errors =
-            fs::OpenOptions::new().append(true).create(true).open(Path::new(&life.folder).join("errors")).unwrap();
-        let child = Command::new(env::current_exe().unwrap())
-            .args([test, "--exact", "--nocapture", "--test-threads=1"])
-            .env(VARIABLE, serde_json::to_string(life).unwrap())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(errors)
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    fn has_ended(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_some()
-    }
-
-    fn die(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Mortal {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// A process of this test.
+fn start(test: &str, life: &Life) -> Mortal {
+    let errors = Path::new(&life.folder).join("errors");
+    let errors = fs::OpenOptions::new().append(true).create(true).open(errors).unwrap();
+    Mortal::start(test, VARIABLE, &serde_json::to_string(life).unwrap(), errors).unwrap()
 }
 
 fn errors(folder: &Path) -> String {
@@ -98,13 +71,13 @@ fn noted(folder: &Path, places: usize, verb: &str) -> BTreeSet<String> {
     (0..places).flat_map(of).collect()
 }
 
-/// Processes are killed so often, at least, each after a while by chance, and others begin in their places.
+/// Processes are killed so often, at least, each after a while by chance, and others begin in their places. When they have not done enough by then they live longer, and longer: on a busy machine a process may take that long to begin.
 #[allow(clippy::print_stdout, reason = "what the test came to")]
 fn storm(test: &str, medium: &Medium, places: usize, kills: u64) {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let life = |place| Life { medium: medium.clone(), folder: folder.to_str().unwrap().to_owned(), place };
-    let mut mortals: Vec<Mortal> = (0..places).map(|place| Mortal::start(test, &life(place))).collect();
+    let mut mortals: Vec<Mortal> = (0..places).map(|place| start(test, &life(place))).collect();
     let (mut dice, begun) = (0x5eed_u64, Instant::now());
     for nth in 0.. {
         if nth >= kills && noted(folder, places, "told").len() > 60 {
@@ -114,11 +87,12 @@ fn storm(test: &str, medium: &Medium, places: usize, kills: u64) {
         dice ^= dice << 13;
         dice ^= dice >> 7;
         dice ^= dice << 17;
-        thread::sleep(Duration::from_millis((100 + dice % 1_100) / u64::try_from(places).unwrap()));
+        let longer = nth / kills + 1;
+        thread::sleep(Duration::from_millis((100 + dice % 1_100) * longer / u64::try_from(places).unwrap()));
         let place = usize::try_from(dice >> 32).unwrap() % places;
-        assert!(!mortals[place].has_ended(), "a process ended by itself: {}", errors(folder));
-        mortals[place].die();
-        mortals[place] = Mortal::start(test, &life(place));
+        assert!(!mortals[place].has_ended().unwrap(), "a process ended by itself: {}", errors(folder));
+        mortals[place].die().unwrap();
+        mortals[place] = start(test, &life(place));
     }
     fs::write(folder.join("stop"), "").unwrap();
     let begun = Instant::now();
@@ -132,7 +106,11 @@ fn storm(test: &str, medium: &Medium, places: usize, kills: u64) {
     let elsewhere = Elsewhere::open(folder);
     while elsewhere.done().len() < 2 * told.len() {
         assert!(begun.elapsed() < PATIENCE, "errands are left: {} {}", elsewhere.done().len(), errors(folder));
-        assert!(!mortals.iter_mut().any(Mortal::has_ended), "a process ended by itself: {}", errors(folder));
+        assert!(
+            !mortals.iter_mut().any(|mortal| mortal.has_ended().unwrap()),
+            "a process ended by itself: {}",
+            errors(folder)
+        );
         thread::sleep(Duration::from_millis(50));
     }
     drop(mortals);

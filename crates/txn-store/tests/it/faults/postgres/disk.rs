@@ -131,7 +131,11 @@ fn panics(said: &str) -> u64 {
 fn a_server_whose_log_fails_loses_nothing_that_was_acknowledged() {
     let mut disk = Disk::new(214);
     let mut told = 0;
-    for round in 0..rounds(1) {
+    for round in 0.. {
+        // A failure that comes to one of the server's own processes may pass between two groups.
+        if round >= rounds(1) && (told > 0 || round >= 8) {
+            break;
+        }
         for (calls, error, times) in [("fsync,fdatasync", "EIO", 2), (WRITES, "ENOSPC", 1), (WRITES, "EROFS", 1)] {
             let fault = format!("error={error}:when={}", 5 + round % 5);
             let before = panics(&disk.own.log());
@@ -145,7 +149,6 @@ fn a_server_whose_log_fails_loses_nothing_that_was_acknowledged() {
             told += hurt.ran.unknown + hurt.ran.failed;
         }
     }
-    // A failure that comes to one of the server's own processes may pass between two groups.
     hit("calls that one of these hit", told);
     drop(disk.store);
     disk.scene.end();

@@ -25,8 +25,11 @@ use txn_store::{
 
 use crate::postgres::server::{self, RUNTIME};
 
-/// Long enough for an idle machine, and short enough to be waited for.
+/// Of a store whose server may not answer: long enough for an idle machine, and short enough to be waited for.
 const DEADLINE: Duration = Duration::from_millis(800);
+
+/// Of a store whose server answers, or says at once that it cannot, however busy the machine.
+const PATIENT: Duration = Duration::from_secs(10);
 
 /// A schema of the server under test, with the notes of a workload.
 struct Scene {
@@ -61,7 +64,7 @@ impl Scene {
     }
 
     fn try_open(&self, url: &str) -> Result<Postgres, txn_store::Error> {
-        self.try_open_within(url, DEADLINE)
+        self.try_open_within(url, PATIENT)
     }
 
     fn try_open_within(&self, url: &str, deadline: Duration) -> Result<Postgres, txn_store::Error> {
@@ -70,11 +73,15 @@ impl Scene {
         RUNTIME.block_on(options.open())
     }
 
-    /// A store that reaches its server through a proxy.
+    /// A store that reaches its server through a proxy, which may keep it waiting.
     fn through(&self) -> (Proxy, Arc<dyn StoreAdmin>) {
+        self.through_within(DEADLINE)
+    }
+
+    fn through_within(&self, deadline: Duration) -> (Proxy, Arc<dyn StoreAdmin>) {
         let proxy = Proxy::to(address(&self.url)).unwrap();
-        let store = self.open_at(&self.url_of(&proxy));
-        (proxy, store)
+        let store = self.try_open_within(&self.url_of(&proxy), deadline).unwrap();
+        (proxy, Arc::new(store))
     }
 
     /// The server's URL, as it is reached through a proxy.

@@ -1,6 +1,7 @@
 //! The runtime that a store's tasks run on, shut down under it.
 
 use std::{
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -8,11 +9,12 @@ use std::{
 use txn_change::{Change, ChangeId, Fingerprint};
 use txn_store::{Ask, Commit, ErrorKind, Outcome, Store, conformance::block_on, faults::Workload};
 
-use super::{DEADLINE, Scene, settings::Role};
+use super::{Scene, settings::Role};
 use crate::faults::{hit, rounds, wait_for};
 
-/// More than any call may take whose tasks are gone.
-const AT_ONCE: Duration = Duration::from_secs(5);
+/// More than any call may take whose tasks are gone, and less than its deadline.
+const AT_ONCE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Who had asked learns that nobody answers any more: nothing was executed, or it is not known. The server has no session of ours left.
 ///
@@ -32,9 +34,10 @@ fn a_runtime_that_is_shut_down_with_calls_in_flight_leaves_no_caller_and_no_sess
             block_on(store.commit(vec![Commit { tenant: Workload::tenant(), change }])).pop().unwrap()
         };
         assert!(role.sessions() > 0);
+        let count = AtomicU64::new(0);
         let acknowledged = thread::scope(|scope| {
             let callers = (0..8).map(|caller| {
-                let (store, commit) = (&store, &commit);
+                let (store, commit, count) = (&store, &commit, &count);
                 scope.spawn(move || {
                     let (mut acknowledged, mut last) = (Vec::new(), Instant::now());
                     for nth in 0.. {
@@ -48,7 +51,10 @@ fn a_runtime_that_is_shut_down_with_calls_in_flight_leaves_no_caller_and_no_sess
                         let ended = last.elapsed();
                         last = Instant::now();
                         match told {
-                            Ok(Outcome::Done(_)) => acknowledged.push(id),
+                            Ok(Outcome::Done(_)) => {
+                                acknowledged.push(id);
+                                count.fetch_add(1, Ordering::SeqCst);
+                            }
                             Ok(Outcome::Unknown(_)) if caller >= 6 => {}
                             Ok(Outcome::Unknown(_)) => return (acknowledged, ended, None),
                             Ok(refused) => panic!("{refused:?}"),
@@ -59,7 +65,8 @@ fn a_runtime_that_is_shut_down_with_calls_in_flight_leaves_no_caller_and_no_sess
                 })
             });
             let callers: Vec<_> = callers.collect();
-            thread::sleep(Duration::from_millis(40 + 7 * round));
+            wait_for("some changes", || count.load(Ordering::SeqCst) > 6);
+            thread::sleep(Duration::from_millis(7 * round));
             let begun = Instant::now();
             runtime.shutdown_background();
             let mut all = Vec::new();
