@@ -121,5 +121,5 @@ fn sqlite_does_what_the_model_does() {
 #[cfg(all(feature = "conformance", feature = "servers"))]
 #[test]
 fn postgres_does_what_the_model_does() {
-    run(100, Home::postgres);
+    run(50, Home::postgres);
 }
