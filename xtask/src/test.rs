@@ -25,6 +25,7 @@ const SERVERLESS: &[&str] = &[
     "txn/memory",
     "txn/postgres",
     "txn/sqlite",
+    "txn/webhooks",
     "txn/worker",
 ];
 

@@ -57,6 +57,8 @@ mod services;
 mod sleep;
 mod timers;
 pub mod views;
+#[cfg(feature = "webhooks")]
+pub mod webhook;
 
 /// The trunk: changes, keys, counters.
 pub use txn_change as change;

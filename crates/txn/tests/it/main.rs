@@ -31,3 +31,5 @@ mod schedules;
 mod services;
 #[cfg(any(feature = "sqlite", feature = "servers"))]
 mod views;
+#[cfg(feature = "webhooks")]
+mod webhook;
