@@ -225,7 +225,8 @@ enum Step {
     Postpone,
 }
 
-#[cfg(test)]
+/// Here, since a timer is nobody else's.
+#[cfg(all(test, feature = "cron"))]
 mod tests {
     use crate::{
         inventory::ReceivedGoods,
@@ -234,8 +235,6 @@ mod tests {
         relay::{self, ParkedEvent, send::Executed},
     };
 
-    /// Here, since a timer is nobody else's.
-    #[cfg(feature = "cron")]
     #[test]
     fn every_document_that_was_ever_written_is_read_and_written_as_it_was() {
         use crate::schedules::{Fired, Schedule};
