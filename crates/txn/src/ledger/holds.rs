@@ -1,10 +1,10 @@
-//! Holds: promised, and captured, voided or run out.
+//! Holds: promised, increased, extended, and captured, voided or run out.
 
 use txn_change::Change;
 use txn_core::{
     Context, Versioned,
     id::LedgerHoldId,
-    ledger::{self, Capture, Hold},
+    ledger::{self, Authorise, Capture, ExtendHold, Hold, Increment},
 };
 use txn_store::{Ask, Snapshot};
 
@@ -12,6 +12,7 @@ use super::{Ledger, explain};
 use crate::{
     decide::{Done, Stop, versioned},
     failure::Failure,
+    timers::{self, Timer},
 };
 
 impl Ledger<'_> {
@@ -28,12 +29,17 @@ impl Ledger<'_> {
     ///
     /// # Errors
     /// [`crate::Rejection::Ledger`].
-    pub async fn authorise(&self, hold: &Hold) -> Result<Done<Hold>, Failure> {
+    pub async fn authorise(&self, command: &Authorise) -> Result<Done<Hold>, Failure> {
+        let hold = &command.hold;
         let decide = |context: &Context, snapshot: &Snapshot| {
-            Ok(ledger::authorise(context, versioned(snapshot, 0)?.as_ref(), hold)?)
+            let change = ledger::authorise(context, versioned(snapshot, 0)?.as_ref(), command)?;
+            Ok(match command.expires_at {
+                Some(due) => timers::set(change, &Timer::LedgerHoldExpires(hold.clone()), due),
+                None => change,
+            })
         };
-        let fill = |ask: Ask| ask.record(ledger::hold_key(&hold.id));
-        self.services.decider.run("ledger.authorise", &hold.id, hold, fill, decide, explain).await
+        let fill = |ask: Ask| ask.record(ledger::hold_key(hold));
+        self.services.decider.run("ledger.authorise", hold, command, fill, decide, explain).await
     }
 
     /// Takes some or all of a hold. `capture` names this capture within the hold.
@@ -46,7 +52,30 @@ impl Ledger<'_> {
         self.step("ledger.capture", &key, &command.hold, command, decide).await
     }
 
-    /// Gives back what is left of a hold.
+    /// Holds more. `increment` names this increment within the hold: repeated, it adds once.
+    ///
+    /// # Errors
+    /// [`crate::Rejection::Ledger`].
+    pub async fn increment(&self, command: &Increment, increment: &str) -> Result<Done<Hold>, Failure> {
+        let key = format!("{}/{increment}", command.hold);
+        let decide = |context: &Context, hold: &Versioned<Hold>| Ok(ledger::increment(context, hold, command)?);
+        self.step("ledger.increment", &key, &command.hold, command, decide).await
+    }
+
+    /// Lets a hold run out later.
+    ///
+    /// # Errors
+    /// [`crate::Rejection::Ledger`]: `NotLater`, or `HoldExpired` once it has run out.
+    pub async fn extend_hold(&self, command: &ExtendHold) -> Result<Done<Hold>, Failure> {
+        let key = format!("{}/{}", command.hold, command.expires_at.as_nanos());
+        let decide = |context: &Context, hold: &Versioned<Hold>| {
+            let change = ledger::extend(context, hold, command)?;
+            Ok(timers::set(change, &Timer::LedgerHoldExpires(command.hold.clone()), command.expires_at))
+        };
+        self.step("ledger.extend", &key, &command.hold, command, decide).await
+    }
+
+    /// Gives back what is left of a hold, on frozen accounts, too.
     ///
     /// # Errors
     /// [`crate::Rejection::Ledger`].
@@ -54,7 +83,7 @@ impl Ledger<'_> {
         self.step("ledger.void", hold, hold, hold, |context, hold| Ok(ledger::void(context, hold)?)).await
     }
 
-    /// Marks a hold that has run out.
+    /// Marks a hold that has run out. The timers do it by themselves, and so does whatever it stands in the way of.
     ///
     /// # Errors
     /// [`crate::Rejection::Ledger`]: `NotDue` while it holds.

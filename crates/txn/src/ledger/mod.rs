@@ -1,11 +1,17 @@
 //! The ledger of one tenant.
 
 mod accounts;
+mod chart;
 mod holds;
+mod sweep;
 mod transfers;
 
 use txn_change::Refusal;
 use txn_core::ledger;
+
+pub use accounts::{AccountHistory, Standing};
+pub use chart::{AccountBalance, BALANCES_MAX, RolledUp};
+pub(crate) use sweep::Sweep;
 
 use crate::{failure::Rejection, services::Services};
 
