@@ -29,7 +29,7 @@ pub(crate) enum Timer {
     /// A hold on stock runs out.
     HoldExpires(HoldId),
     /// A hold of money runs out.
-    LedgerHoldExpires(LedgerHoldId),
+    LedgerHoldDue(LedgerHoldId),
     /// An order's time to pay runs out.
     OrderExpires(OrderId),
 }
@@ -43,7 +43,7 @@ impl Document for Timer {
 pub(crate) fn timer_key(timer: &Timer, due: Timestamp) -> Key {
     let (name, id) = match timer {
         Timer::HoldExpires(hold) => ("hold", hold.as_str()),
-        Timer::LedgerHoldExpires(hold) => ("ledger-hold", hold.as_str()),
+        Timer::LedgerHoldDue(hold) => ("ledger-hold", hold.as_str()),
         Timer::OrderExpires(order) => ("order", order.as_str()),
     };
     let digest = Fingerprint::of_bytes(name, id.as_bytes()).0;
@@ -129,7 +129,7 @@ impl Timers<'_> {
                 };
                 self.settle(key, &timer, &read, decide, fired).await
             }
-            Timer::LedgerHoldExpires(hold) => {
+            Timer::LedgerHoldDue(hold) => {
                 let read = [key.clone(), ledger::hold_key(hold)];
                 let decide = |context: &Context, snapshot: &Snapshot| {
                     let hold: Option<Versioned<ledger::Hold>> = versioned(snapshot, 1)?;

@@ -183,7 +183,7 @@ fn both_limits_hold_to_the_unit_and_pending_counts_on_its_side() {
         let limited = account.overdraft(Overdraft::UpTo(usd(50))).balance_max(usd(100));
         world.open_account(&limited).unwrap();
         let (plus, minus) = if grows_by_debit { (("x", away), (away, "x")) } else { ((away, "x"), ("x", away)) };
-        let (account, currency) = || -> (String, String) { ("x".into(), "USD".into()) }();
+        let (account, currency): (String, String) = ("x".into(), "USD".into());
         let short = |missing| {
             let (account, currency) = (account.clone(), currency.clone());
             Err(No::Ledger(Rejection::InsufficientFunds { account, currency, missing }))

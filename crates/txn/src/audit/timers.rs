@@ -30,7 +30,7 @@ impl Timers {
             Timer::HoldExpires(hold) => {
                 self.holds.insert((hold, due));
             }
-            Timer::LedgerHoldExpires(hold) => {
+            Timer::LedgerHoldDue(hold) => {
                 self.ledger_holds.insert((hold, due));
             }
             Timer::OrderExpires(order) => {

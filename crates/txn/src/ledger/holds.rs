@@ -34,7 +34,7 @@ impl Ledger<'_> {
         let decide = |context: &Context, snapshot: &Snapshot| {
             let change = ledger::authorise(context, versioned(snapshot, 0)?.as_ref(), command)?;
             Ok(match command.expires_at {
-                Some(due) => timers::set(change, &Timer::LedgerHoldExpires(hold.clone()), due),
+                Some(due) => timers::set(change, &Timer::LedgerHoldDue(hold.clone()), due),
                 None => change,
             })
         };
@@ -70,7 +70,7 @@ impl Ledger<'_> {
         let key = format!("{}/{}", command.hold, command.expires_at.as_nanos());
         let decide = |context: &Context, hold: &Versioned<Hold>| {
             let change = ledger::extend(context, hold, command)?;
-            Ok(timers::set(change, &Timer::LedgerHoldExpires(command.hold.clone()), command.expires_at))
+            Ok(timers::set(change, &Timer::LedgerHoldDue(command.hold.clone()), command.expires_at))
         };
         self.step("ledger.extend", &key, &command.hold, command, decide).await
     }
