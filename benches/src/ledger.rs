@@ -12,7 +12,7 @@ use txn_change::{Body, Change, ChangeId, Event, Fingerprint, MapView, Tenant, Ti
 use txn_core::{
     Context,
     id::{AccountId, TransferId},
-    ledger::{self, Account, NormalSide, OpenAccount, Transfer},
+    ledger::{self, Account, AccountType, OpenAccount, Overdraft, Transfer},
     money::{Currency, Money},
 };
 use txn_store::{Commit, Outcome, Receipt, Store};
@@ -97,10 +97,10 @@ fn context(operation: &str, key: &str) -> Context {
 pub fn openings(accounts: u64) -> impl Iterator<Item = Change> {
     let equity = AccountId::new("equity").expect("letters");
     let open = |id: AccountId, may_overdraw| {
-        let account =
-            Account { id, currency: Currency::USD, normal: NormalSide::Debit, may_overdraw, name: String::new() };
+        let overdraft = if may_overdraw { Overdraft::Unlimited } else { Overdraft::None };
+        let account = Account::new(id, AccountType::Asset, Currency::USD).overdraft(overdraft);
         let context = context("account.open", &account.id);
-        ledger::open_account(&context, None, &OpenAccount { account }).expect("the account is new")
+        ledger::open_account(&context, None, None, &OpenAccount { account }).expect("the account is new")
     };
     let first = open(equity.clone(), true);
     let others = (0..accounts).flat_map(move |number| {

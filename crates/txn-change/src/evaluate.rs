@@ -379,7 +379,8 @@ impl Working<'_> {
                 });
             }
         }
-        for guard in self.after.guards.iter().flatten() {
+        for (place, guard) in self.after.guards.iter().enumerate() {
+            let Some(guard) = guard else { continue };
             let label = || self.blame(change, guard.weights);
             let overflow = || Refusal::Overflow { counter: self.key.clone(), label: label() };
             let before = guard.value(self.before).ok_or_else(overflow)?;
@@ -388,6 +389,7 @@ impl Working<'_> {
                 return Err(Refusal::GuardBroken {
                     counter: self.key.clone(),
                     label: label(),
+                    guard: place,
                     value: unforced,
                     min: guard.min,
                 });

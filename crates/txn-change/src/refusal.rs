@@ -134,6 +134,8 @@ pub enum Refusal {
         counter: Key,
         /// The label of the addition that made it worse.
         label: Label,
+        /// Which of the counter's guards, from 0.
+        guard: usize,
         /// What the guarded sum would be.
         value: i128,
         /// The least it may be.

@@ -7,7 +7,10 @@ use txn_change::{Body, BodyError, Change, ChangeId, Document, Expect, Fingerprin
 use txn_core::{Context, Versioned};
 use txn_store::{Ask, Outcome, Receipt, Scope, Snapshot};
 
-use crate::failure::{Failure, Rejection};
+use crate::{
+    failure::{Failure, Rejection},
+    ledger::Sweep,
+};
 
 /// A call that was done, now or before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +88,7 @@ impl Decider {
         Ok(ChangeId::new(format!("{operation}/{key}"))?)
     }
 
-    /// Runs one decision to its end.
+    /// Runs one decision to its end. Holds of money that have run out and stand in its way are given back in the same commit.
     pub(crate) async fn run<C: Serialize, T: Document>(
         &self,
         operation: &'static str,
@@ -97,13 +100,21 @@ impl Decider {
     ) -> Result<Done<T>, Failure> {
         let id = Self::id(operation, key)?;
         let fingerprint = Fingerprint::of(operation, &(command, self.effective_at));
+        let mut sweep = Sweep::default();
         for _ in 0..self.attempts_max {
-            let ask = fill(self.scope.ask().stored(id.clone()));
-            match self.once(&id, fingerprint, ask, &decide).await? {
+            let mut ask = fill(self.scope.ask().stored(id.clone()));
+            let swept = sweep.ask(&mut ask);
+            let attempt = self.once(&id, fingerprint, ask, |context, snapshot| {
+                let change = decide(context, snapshot)?;
+                Sweep::join(context, snapshot, swept.clone(), change)
+            });
+            match attempt.await? {
                 Attempt::Done(receipt) => return Ok(Done::of(receipt)),
                 Attempt::Conflict => {}
                 Attempt::Refused(refusal) => {
-                    return Err(explain(&refusal).map_or(Failure::Refused(refusal), Failure::Rejected));
+                    if !sweep.find_due(&self.scope, &refusal).await? {
+                        return Err(explain(&refusal).map_or(Failure::Refused(refusal), Failure::Rejected));
+                    }
                 }
             }
         }

@@ -75,7 +75,7 @@ pub use gateway::{Gateway, GatewayCall, GatewayOperation, GatewayResult, InertGa
 pub use inbox::Inbox;
 pub use inventory::Inventory;
 pub use leases::Leases;
-pub use ledger::Ledger;
+pub use ledger::{AccountBalance, AccountHistory, BALANCES_MAX, Ledger, RolledUp, Standing};
 pub use orders::{Orders, Ship};
 pub use payments::Payments;
 pub use relay::Relay;

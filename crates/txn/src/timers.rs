@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use txn_change::{Body, Change, Document, Fingerprint, Key, Kind, Record, Segment, Timestamp};
 use txn_core::{
     Context, Versioned,
-    id::{HoldId, OrderId},
-    inventory, order,
+    id::{HoldId, LedgerHoldId, OrderId},
+    inventory, ledger, order,
 };
 use txn_store::{Found, Query, Range, Snapshot};
 
@@ -28,6 +28,8 @@ const BUCKETS: u64 = 16;
 pub(crate) enum Timer {
     /// A hold on stock runs out.
     HoldExpires(HoldId),
+    /// A hold of money runs out.
+    LedgerHoldDue(LedgerHoldId),
     /// An order's time to pay runs out.
     OrderExpires(OrderId),
 }
@@ -41,6 +43,7 @@ impl Document for Timer {
 pub(crate) fn timer_key(timer: &Timer, due: Timestamp) -> Key {
     let (name, id) = match timer {
         Timer::HoldExpires(hold) => ("hold", hold.as_str()),
+        Timer::LedgerHoldDue(hold) => ("ledger-hold", hold.as_str()),
         Timer::OrderExpires(order) => ("order", order.as_str()),
     };
     let digest = Fingerprint::of_bytes(name, id.as_bytes()).0;
@@ -120,6 +123,19 @@ impl Timers<'_> {
                     match hold {
                         Some(hold) if hold.value.is_due(context.now) => {
                             Ok(Step::Do(Box::new(inventory::expire(context, &hold)?)))
+                        }
+                        _ => Ok(Step::Drop),
+                    }
+                };
+                self.settle(key, &timer, &read, decide, fired).await
+            }
+            Timer::LedgerHoldDue(hold) => {
+                let read = [key.clone(), ledger::hold_key(hold)];
+                let decide = |context: &Context, snapshot: &Snapshot| {
+                    let hold: Option<Versioned<ledger::Hold>> = versioned(snapshot, 1)?;
+                    match hold {
+                        Some(hold) if hold.value.is_due(context.now) => {
+                            Ok(Step::Do(Box::new(ledger::expire(context, &hold)?)))
                         }
                         _ => Ok(Step::Drop),
                     }

@@ -132,7 +132,7 @@ fn a_guard_refuses_only_what_makes_it_worse_and_gives_back_the_label() {
     };
     assert_eq!(
         commit(&mut view, &spend("s1", 101)).unwrap_err(),
-        Refusal::GuardBroken { counter: key("wallet"), label: Label::indexed("leg", 0), value: -1, min: 0 }
+        Refusal::GuardBroken { counter: key("wallet"), label: Label::indexed("leg", 0), guard: 0, value: -1, min: 0 }
     );
     let mut forced = spend("s2", 101);
     forced.add[0].force = true;
@@ -214,7 +214,7 @@ fn two_lines_of_one_item_are_judged_by_their_sum() {
     let refusal = commit(&mut view, &change("two").add(line(0)).add(line(1))).unwrap_err();
     assert_eq!(
         refusal,
-        Refusal::GuardBroken { counter: key("sku"), label: Label::indexed("line", 1), value: -2, min: 0 }
+        Refusal::GuardBroken { counter: key("sku"), label: Label::indexed("line", 1), guard: 0, value: -2, min: 0 }
     );
 }
 

@@ -117,7 +117,7 @@ pub fn explain(refusal: &Refusal, items: &[Item]) -> Option<Rejection> {
         Some((line, items.get(line)?.clone()))
     };
     match refusal {
-        Refusal::GuardBroken { counter, label, value, min } => {
+        Refusal::GuardBroken { counter, label, value, min, .. } => {
             let (line, item) = find(counter, label)?;
             Some(Rejection::StockInsufficient { line, sku: item.sku, missing: min.saturating_sub(*value) })
         }

@@ -1,22 +1,23 @@
-//! Holds: money that is promised, and later captured, voided or run out.
+//! Holds: the record of money that is promised and not yet moved. What happens to one stands in `hold_steps`.
 
 use alloc::{format, string::String, vec, vec::Vec};
 
 use serde::{Deserialize, Serialize};
-use txn_change::{Change, Fingerprint, Key, Kind, Timestamp};
+use txn_change::{Change, Event, Fingerprint, Key, KeyBuilder, Kind, Term, Timestamp};
 
 use super::{
     rejection::Rejection,
-    transfer::{Posting, Side, TransferKind, Transferred, check, post},
+    transfer::{Posting, Side, TransferKind, Transferred},
 };
 use crate::{
-    decide::{Context, Versioned, body, documents, key},
+    decide::{body, documents, key, term},
     id::{AccountId, LedgerHoldId, TransferId},
-    money::Money,
+    money::{Currency, Money},
 };
 
 /// The kind of hold records.
 pub const HOLD_KIND: Kind = Kind::reserved("ledger-hold");
+const DUE_INDEX: Kind = Kind::reserved("ledger-hold-due");
 
 /// Where a hold is in its life. `Captured`, `Voided` and `Expired` are its ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,7 +34,7 @@ pub enum HoldState {
     Expired,
 }
 
-/// The record of a hold.
+/// The record of a hold. While it is pending, `amount - captured` is pending on both of its accounts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hold {
@@ -43,9 +44,12 @@ pub struct Hold {
     pub debit: AccountId,
     /// The account that will be credited.
     pub credit: AccountId,
-    /// What was promised.
+    /// What was promised, with what it was increased by since.
     pub amount: Money,
-    /// Of it, what was captured.
+    /// How much above the amount may be captured in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerance: Option<Money>,
+    /// What was captured.
     pub captured: Money,
     /// Where it is in its life.
     pub state: HoldState,
@@ -54,13 +58,34 @@ pub struct Hold {
     pub expires_at: Option<Timestamp>,
     /// How many transfers it has made; each has its own id.
     pub transfers: u32,
+    /// How often it was extended.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub extensions: u32,
     /// What it is about.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reference: String,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_never(count: &u32) -> bool {
+    *count == 0
+}
+
+/// `ledger.hold.extended`: a hold runs out later. It moves no money.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldExtended {
+    /// The hold.
+    pub hold: LedgerHoldId,
+    /// When it would have run out.
+    pub from: Timestamp,
+    /// When it runs out from now on.
+    pub expires_at: Timestamp,
+}
+
 documents! {
     Hold => "ledger.hold", 1;
+    HoldExtended => "ledger.hold.extended", 1;
 }
 
 /// The key of a hold's record.
@@ -69,8 +94,16 @@ pub fn hold_key(hold: &LedgerHoldId) -> Key {
     key(HOLD_KIND, &[hold])
 }
 
+/// What the index terms of the holds on an account that can run out begin with; they go on with the time of expiry.
+///
+/// # Errors
+/// [`txn_change::KeyError::TooLong`] for texts that are no account and currency.
+pub fn due_prefix(account: &str, currency: &str) -> Result<KeyBuilder, txn_change::KeyError> {
+    Key::of(DUE_INDEX).text(account)?.text(currency)
+}
+
 impl Hold {
-    /// What can still be captured.
+    /// What can still be captured of what is held.
     ///
     /// # Errors
     /// [`Rejection::Overflow`], for a damaged record only.
@@ -81,13 +114,33 @@ impl Hold {
         }
     }
 
+    /// What can still be captured: what is left of what is held, and the tolerance.
+    ///
+    /// # Errors
+    /// [`Rejection::Overflow`], for a damaged record only.
+    pub fn capturable(&self) -> Result<Money, Rejection> {
+        let left = self.left()?;
+        match (self.state, self.tolerance) {
+            (HoldState::Pending, Some(more)) => left.try_add(more).map_err(|_| Rejection::Overflow),
+            _ => Ok(left),
+        }
+    }
+
     /// Whether it has run out, swept or not.
     #[must_use]
     pub fn is_due(&self, now: Timestamp) -> bool {
         self.state == HoldState::Pending && self.expires_at.is_some_and(|at| now >= at)
     }
 
-    fn check_pending(&self, now: Timestamp, event: &'static str) -> Result<(), Rejection> {
+    /// The index terms of the record: while it can run out, by both of its accounts and the time of expiry.
+    #[must_use]
+    pub fn terms(&self) -> Vec<Term> {
+        let (HoldState::Pending, Some(at)) = (self.state, self.expires_at) else { return Vec::new() };
+        let currency: Currency = self.amount.currency();
+        [&self.debit, &self.credit].map(|account| term(DUE_INDEX, &[account, currency.code()], Some(at))).into()
+    }
+
+    pub(super) fn check_pending(&self, now: Timestamp, event: &'static str) -> Result<(), Rejection> {
         match (self.state, self.expires_at) {
             (HoldState::Pending, Some(at)) if self.is_due(now) => {
                 Err(Rejection::HoldExpired { hold: self.id.clone(), at })
@@ -98,7 +151,15 @@ impl Hold {
         }
     }
 
-    fn postings(&self, amount: Money) -> Vec<Posting> {
+    /// What is done to a hold that runs out is committed before it does, or not at all.
+    pub(super) fn in_time(&self, change: Change) -> Change {
+        match self.expires_at {
+            Some(at) => change.before(at),
+            None => change,
+        }
+    }
+
+    pub(super) fn postings(&self, amount: Money) -> Vec<Posting> {
         if amount.is_zero() {
             return Vec::new();
         }
@@ -116,7 +177,7 @@ impl Hold {
     }
 
     /// The fact of the hold's next transfer.
-    fn transferred(&mut self, kind: TransferKind) -> Transferred {
+    pub(super) fn transferred(&mut self, kind: TransferKind) -> Transferred {
         self.transfers = self.transfers.saturating_add(1);
         Transferred {
             id: self.transfer_id(self.transfers),
@@ -126,6 +187,12 @@ impl Hold {
             pended: Vec::new(),
             unpended: Vec::new(),
         }
+    }
+}
+
+impl HoldExtended {
+    pub(super) fn event(&self) -> Event {
+        Event::new(body(self)).about(hold_key(&self.hold))
     }
 }
 
@@ -140,123 +207,4 @@ pub(crate) fn fitted(id: String, max: usize) -> String {
     }
     let head = id.get(..max.saturating_sub(digest.len())).unwrap_or_default();
     format!("{head}{digest}")
-}
-
-/// Promises an amount from one account to another, until `expires_at`. Pending debits count against what is available.
-///
-/// # Errors
-/// [`Rejection::HoldExists`], [`Rejection::InvalidAmount`], [`Rejection::SameAccount`], [`Rejection::HoldExpired`] when it would have expired already.
-pub fn authorise(context: &Context, existing: Option<&Versioned<Hold>>, hold: &Hold) -> Result<Change, Rejection> {
-    if existing.is_some() {
-        return Err(Rejection::HoldExists { hold: hold.id.clone() });
-    }
-    let mut hold =
-        Hold { captured: Money::zero(hold.amount.currency()), state: HoldState::Pending, transfers: 0, ..hold.clone() };
-    if hold.amount.is_zero() {
-        return Err(Rejection::InvalidAmount { amount: hold.amount });
-    }
-    check(&hold.postings(hold.amount))?;
-    hold.check_pending(context.now, "authorise")?;
-    let mut record = hold.transferred(TransferKind::Held);
-    record.pended = hold.postings(hold.amount);
-    let change = context.change().insert(hold_key(&hold.id), body(&hold), vec![]);
-    Ok(post(context, change, &record).answer(body(&hold)))
-}
-
-/// What becomes of the part of a hold that a capture leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Remainder {
-    /// It stays promised, for a later capture.
-    Keep,
-    /// It is given back: this capture was the last.
-    Release,
-}
-
-/// Take what was promised.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Capture {
-    /// The hold.
-    pub hold: LedgerHoldId,
-    /// How much, above zero and at most what is left.
-    pub amount: Money,
-    /// What becomes of the rest.
-    pub remainder: Remainder,
-}
-
-/// Moves an amount from pending to posted, and, with [`Remainder::Release`], exactly the rest back.
-///
-/// # Errors
-/// [`Rejection::UnknownHold`] when the command names another hold, [`Rejection::HoldExpired`] from the instant of expiry on,
-/// [`Rejection::IllegalTransition`], [`Rejection::CurrencyMismatch`], [`Rejection::InvalidAmount`], [`Rejection::ExceedsHold`].
-pub fn capture(context: &Context, hold: &Versioned<Hold>, command: &Capture) -> Result<Change, Rejection> {
-    if command.hold != hold.value.id {
-        return Err(Rejection::UnknownHold { hold: command.hold.clone() });
-    }
-    hold.value.check_pending(context.now, "capture")?;
-    let amount = command.amount;
-    let (expected, found) = (hold.value.amount.currency(), amount.currency());
-    if expected != found {
-        return Err(Rejection::CurrencyMismatch { expected, found });
-    }
-    if !amount.is_positive() {
-        return Err(Rejection::InvalidAmount { amount });
-    }
-    let left = hold.value.left()?;
-    let rest = left.try_sub(amount).map_err(|_| Rejection::Overflow)?;
-    if rest.is_negative() {
-        return Err(Rejection::ExceedsHold { hold: hold.value.id.clone(), left, asked: amount });
-    }
-    let mut after = hold.value.clone();
-    after.captured = after.captured.try_add(amount).map_err(|_| Rejection::Overflow)?;
-    let unpended = match command.remainder {
-        Remainder::Keep => amount,
-        Remainder::Release => left,
-    };
-    if rest.is_zero() || command.remainder == Remainder::Release {
-        after.state = HoldState::Captured;
-    }
-    let mut record = after.transferred(TransferKind::Captured);
-    record.posted = after.postings(amount);
-    record.unpended = after.postings(unpended);
-    let change = context.change().put(hold_key(&after.id), hold.expect(), body(&after), vec![]);
-    Ok(post(context, change, &record).answer(body(&after)))
-}
-
-fn give_back(
-    context: &Context,
-    hold: &Versioned<Hold>,
-    state: HoldState,
-    kind: TransferKind,
-) -> Result<Change, Rejection> {
-    let left = hold.value.left()?;
-    let mut after = Hold { state, ..hold.value.clone() };
-    let mut record = after.transferred(kind);
-    record.unpended = after.postings(left);
-    let change = context.change().put(hold_key(&after.id), hold.expect(), body(&after), vec![]);
-    Ok(post(context, change, &record).answer(body(&after)))
-}
-
-/// Gives back all that is left.
-///
-/// # Errors
-/// [`Rejection::HoldExpired`], [`Rejection::IllegalTransition`] when it was captured or voided.
-pub fn void(context: &Context, hold: &Versioned<Hold>) -> Result<Change, Rejection> {
-    hold.value.check_pending(context.now, "void")?;
-    give_back(context, hold, HoldState::Voided, TransferKind::Voided)
-}
-
-/// Marks a hold that has run out and gives back all that is left. A second sweep changes nothing.
-///
-/// # Errors
-/// [`Rejection::NotDue`] while it holds.
-pub fn expire(context: &Context, hold: &Versioned<Hold>) -> Result<Change, Rejection> {
-    if hold.value.is_due(context.now) {
-        return give_back(context, hold, HoldState::Expired, TransferKind::Expired);
-    }
-    if hold.value.state == HoldState::Pending {
-        return Err(Rejection::NotDue { hold: hold.value.id.clone() });
-    }
-    Ok(context.change().answer(body(&hold.value)))
 }

@@ -5,15 +5,32 @@
 //! credits cannot be spent.
 
 mod account;
+mod balance;
+mod history;
 mod hold;
+mod hold_steps;
+mod limits;
+mod metadata;
 mod rejection;
+mod status;
+mod template;
 mod transfer;
 
 pub use account::{
-    ACCOUNT_KIND, Account, Balance, LEDGER_KIND, NormalSide, OpenAccount, account_key, account_prefix, open_account,
+    ACCOUNT_KIND, ACCOUNT_LEVELS_MAX, ACCOUNT_NAME_BYTES_MAX, Account, AccountType, DescribeAccount, LEDGER_KIND,
+    NormalSide, OpenAccount, account_key, account_prefix, children_of, describe_account, open_absent, open_account,
     record_key,
 };
+pub use balance::Balance;
+pub use history::{AccountChange, AccountChanged, AccountState, REASON_BYTES_MAX, changes_of};
 pub(crate) use hold::fitted;
-pub use hold::{Capture, HOLD_KIND, Hold, HoldState, Remainder, authorise, capture, expire, hold_key, void};
+pub use hold::{HOLD_KIND, Hold, HoldExtended, HoldState, due_prefix, hold_key};
+pub use hold_steps::{
+    Authorise, Capture, ExtendHold, Increment, Remainder, authorise, capture, expire, extend, increment, sweep, void,
+};
+pub use limits::{Limits, Overdraft, SetLimits, set_limits};
+pub use metadata::{Metadata, MetadataError};
 pub use rejection::{Rejection, explain};
+pub use status::{SetStatus, set_status};
+pub use template::{AccountTemplate, TemplateError};
 pub use transfer::{Posting, Side, TRANSFER_INDEX, Transfer, TransferKind, Transferred, transfer, transfers_of};

@@ -2,9 +2,9 @@
 
 use alloc::string::String;
 
-use txn_change::{Refusal, Timestamp};
+use txn_change::{Refusal, Status, Timestamp};
 
-use super::{account::account_prefix, hold::HoldState};
+use super::{account::account_prefix, hold::HoldState, limits::CEILING};
 use crate::{
     id::{AccountId, LedgerHoldId, TransferId},
     money::{Currency, Money},
@@ -65,7 +65,89 @@ pub enum Rejection {
         /// The currency.
         currency: String,
     },
-    /// The account's limit would be passed.
+    /// The account exists with another type, side or parent than it was to be opened with.
+    #[error("the account {account} in {currency} exists with another type, side or parent")]
+    AccountDiffers {
+        /// The account.
+        account: AccountId,
+        /// The currency.
+        currency: Currency,
+    },
+    /// There is no such account to be the parent.
+    #[error("there is no account {parent} in the currency of {account} to be its parent")]
+    UnknownParent {
+        /// The account.
+        account: AccountId,
+        /// The parent that it names.
+        parent: AccountId,
+    },
+    /// The account would stand too deep.
+    #[error("{account} would stand below {max} others; at most {max} stand above one another")]
+    TooDeep {
+        /// The account.
+        account: AccountId,
+        /// How many may stand above one another.
+        max: u8,
+    },
+    /// More accounts than can be read at once.
+    #[error("more than {max} accounts are asked for at once")]
+    TooManyAccounts {
+        /// The limit.
+        max: usize,
+    },
+    /// A text is too long.
+    #[error("{what} of {length} bytes; at most {max} are allowed")]
+    TooLong {
+        /// Which text.
+        what: &'static str,
+        /// Its length.
+        length: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A limit below zero.
+    #[error("{limit} is no limit; it must not be below zero")]
+    InvalidLimit {
+        /// The limit.
+        limit: Money,
+    },
+    /// The account has that status already.
+    #[error("the account {account} is {status} already")]
+    StatusUnchanged {
+        /// The account.
+        account: AccountId,
+        /// Its status.
+        status: Status,
+    },
+    /// A status that does not follow on the one that the account has.
+    #[error("the account {account} is {from}, and cannot be made {to}")]
+    StatusNotAllowed {
+        /// The account.
+        account: AccountId,
+        /// Its status.
+        from: Status,
+        /// The status asked for.
+        to: Status,
+    },
+    /// Something is pending on an account that was to be closed.
+    #[error("{debits} of debits and {credits} of credits are pending on {account}")]
+    HasPending {
+        /// The account.
+        account: AccountId,
+        /// Debits that are promised.
+        debits: Money,
+        /// Credits that are promised.
+        credits: Money,
+    },
+    /// An account that was to be closed has a balance.
+    #[error("{account} has a balance of {balance}")]
+    NotZero {
+        /// The account.
+        account: AccountId,
+        /// The balance, on its own side.
+        balance: Money,
+    },
+    /// What is available would pass the account's overdraft.
     #[error("{account} is short by {missing} minor units of {currency}")]
     InsufficientFunds {
         /// The account.
@@ -74,6 +156,16 @@ pub enum Rejection {
         currency: String,
         /// By how much.
         missing: i128,
+    },
+    /// The account would hold more than it may.
+    #[error("{account} would come to hold {excess} minor units of {currency} too much")]
+    BalanceMaxExceeded {
+        /// The account.
+        account: String,
+        /// The currency.
+        currency: String,
+        /// By how much.
+        excess: i128,
     },
     /// The account is frozen or closed.
     #[error("the account {account} is not open")]
@@ -123,12 +215,22 @@ pub enum Rejection {
         /// What was asked.
         event: &'static str,
     },
-    /// More than the hold has left.
-    #[error("the hold {hold} has {left} left, {asked} was asked for")]
+    /// A hold is extended to a later time only.
+    #[error("the hold {hold} cannot be extended to {asked}: it is not later than when it runs out, or it never does")]
+    NotLater {
+        /// The hold.
+        hold: LedgerHoldId,
+        /// When it runs out.
+        at: Option<Timestamp>,
+        /// The time asked for.
+        asked: Timestamp,
+    },
+    /// More than can be captured of the hold, its tolerance included.
+    #[error("of the hold {hold} {left} can be captured, {asked} was asked for")]
     ExceedsHold {
         /// The hold.
         hold: LedgerHoldId,
-        /// What is left.
+        /// What can be captured.
         left: Money,
         /// What was asked for.
         asked: Money,
@@ -139,9 +241,13 @@ pub enum Rejection {
 #[must_use]
 pub fn explain(refusal: &Refusal) -> Option<Rejection> {
     match refusal {
-        Refusal::GuardBroken { counter, value, min, .. } => {
+        Refusal::GuardBroken { counter, guard, value, min, .. } => {
             let (account, currency) = account_prefix(counter)?;
-            Some(Rejection::InsufficientFunds { account, currency, missing: min.saturating_sub(*value) })
+            let missing = min.saturating_sub(*value);
+            Some(match *guard {
+                CEILING => Rejection::BalanceMaxExceeded { account, currency, excess: missing },
+                _ => Rejection::InsufficientFunds { account, currency, missing },
+            })
         }
         Refusal::CounterAbsent { counter, .. } => {
             let (account, currency) = account_prefix(counter)?;

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     decide::{Context, Versioned, body, documents, key},
     id::{LedgerHoldId, OrderId, PaymentId},
-    ledger::{self, Capture, HoldState, Remainder},
+    ledger::{self, Authorise, Capture, Remainder},
     money::Money,
 };
 
@@ -308,18 +308,8 @@ fn settle(
     let existing = || own.ok_or_else(|| ledger::Rejection::UnknownHold { hold: id.clone() });
     Ok(match operation {
         Operation::Authorise => {
-            let hold = ledger::Hold {
-                id: id.clone(),
-                debit: rules.gateway.clone(),
-                credit: rules.sales.clone(),
-                amount: payment.amount,
-                captured: Money::zero(payment.amount.currency()),
-                state: HoldState::Pending,
-                expires_at: None,
-                transfers: 0,
-                reference: payment.id.as_str().into(),
-            };
-            ledger::authorise(context, None, &hold)?
+            let hold = Authorise::new(id, rules.gateway.clone(), rules.sales.clone(), payment.amount);
+            ledger::authorise(context, None, &hold.about(payment.id.as_str()))?
         }
         Operation::Capture => {
             payment.captured = payment.amount;

@@ -239,6 +239,7 @@ fn a_line_is_found_by_its_item_when_the_label_is_of_another_basket() {
     let refusal = txn_change::Refusal::GuardBroken {
         counter: item_key(&item("b")),
         label: txn_change::Label::indexed("line", 0),
+        guard: 0,
         value: -4,
         min: 0,
     };

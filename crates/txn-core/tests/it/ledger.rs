@@ -5,8 +5,8 @@ use txn_core::{
     Context, Versioned,
     id::{AccountId, LedgerHoldId, TransferId},
     ledger::{
-        self, Capture, Hold, HoldState, NormalSide, Posting, Rejection, Remainder, Side, Transfer, TransferKind,
-        Transferred, capture, expire, hold_key, void,
+        self, Authorise, Capture, Hold, HoldState, NormalSide, Posting, Rejection, Remainder, Side, Transfer,
+        TransferKind, Transferred, capture, expire, hold_key, void,
     },
     money::{Currency, Money},
 };
@@ -43,20 +43,14 @@ impl World {
     }
 
     fn authorise(&mut self, id: &str, debit: &str, credit: &str, amount: Money, expires_at: Option<i64>) -> Outcome {
-        let hold = Hold {
-            id: hold_id(id),
-            debit: account_id(debit),
-            credit: account_id(credit),
-            amount,
-            captured: Money::zero(amount.currency()),
-            state: HoldState::Pending,
-            expires_at: expires_at.map(seconds),
-            transfers: 0,
-            reference: String::new(),
-        };
+        let command = Authorise::new(hold_id(id), account_id(debit), account_id(credit), amount);
+        self.promise(&Authorise { expires_at: expires_at.map(seconds), ..command })
+    }
+
+    fn promise(&mut self, command: &Authorise) -> Outcome {
         let context = self.context();
-        let existing = self.find(&hold_key(&hold.id));
-        self.put(ledger::authorise(&context, existing.as_ref(), &hold))
+        let existing = self.find(&hold_key(&command.hold));
+        self.put(ledger::authorise(&context, existing.as_ref(), command))
     }
 
     fn money_hold(&self, id: &str) -> Versioned<Hold> {

@@ -8,10 +8,13 @@
     reason = "what fails or overflows fails the test"
 )]
 
+mod accounts;
 mod aftersale;
+mod holds;
 mod invariants;
 mod inventory;
 mod ledger;
+mod ledger_walk;
 mod order;
 mod payment;
 mod schema;

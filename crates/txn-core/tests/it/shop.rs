@@ -5,7 +5,7 @@ use txn_core::{
     aftersale::{self, Receipt, ReceivedLine, RequestReturn},
     id::{AccountId, HoldId, LocationId, MovementId, OrderId, PaymentId, RefundId, ReturnId, Sku},
     inventory::{self, Demand, Extend, Hold, Item, Receive, Reserve, Stock},
-    ledger::{self, Account, NormalSide, OpenAccount, account_key},
+    ledger::{self, Account, AccountType, NormalSide, OpenAccount, Overdraft, account_key},
     money::{Currency, Money},
     order::{self, LineQuantity, NewLine, Order, PlaceOrder},
     payment::{self, OpenPayment, Operation, OperationResult, Payment, PaymentState, PostingRules, RefundResult},
@@ -83,10 +83,21 @@ impl World {
     }
 
     pub(crate) fn account(&mut self, id: &AccountId, normal: NormalSide, may_overdraw: bool) -> Outcome {
-        let account = Account { id: id.clone(), currency: Currency::USD, normal, may_overdraw, name: String::new() };
+        let account_type = match normal {
+            NormalSide::Debit => AccountType::Asset,
+            NormalSide::Credit => AccountType::Liability,
+        };
+        let overdraft = if may_overdraw { Overdraft::Unlimited } else { Overdraft::None };
+        self.open_account(&Account::new(id.clone(), account_type, Currency::USD).overdraft(overdraft))
+    }
+
+    pub(crate) fn open_account(&mut self, account: &Account) -> Outcome {
         let context = self.context();
-        let existing = self.find(&ledger::record_key(id, Currency::USD));
-        self.put(ledger::open_account(&context, existing.as_ref(), &OpenAccount { account }))
+        let record = |id| ledger::record_key(id, account.currency);
+        let existing = self.find(&record(&account.id));
+        let parent: Option<Versioned<Account>> = account.parent.as_ref().and_then(|parent| self.find(&record(parent)));
+        let command = OpenAccount { account: account.clone() };
+        self.put(ledger::open_account(&context, existing.as_ref(), parent.as_ref().map(|p| &p.value), &command))
     }
 
     pub(crate) fn balance(&self, account: &AccountId) -> [i128; 4] {

@@ -79,14 +79,16 @@ async fn guards_are_set_at_a_version_and_bind_later_additions(harness: &Harness)
         },
         &(2, 1),
     )?;
-    let broken = Refusal::GuardBroken { counter: counter.clone(), label: Label::new("line"), value: 2, min: 5 };
+    let broken =
+        Refusal::GuardBroken { counter: counter.clone(), label: Label::new("line"), guard: 0, value: 2, min: 5 };
     equal("making it worse", &subject.refused(stocked("worse", &counter, [-1, 0, 0, 0])?).await?, &broken)?;
     subject.done(stocked("better", &counter, [1, 0, 0, 0])?).await?;
     // Set and add in one change: the new guards bind the additions beside them.
     let with = |id: &str, min| {
         Ok::<_, super::Failure>(set(stocked(id, &counter, [-1, 0, 0, 0])?, &counter, 3, min, Status::Open))
     };
-    let broken = Refusal::GuardBroken { counter: counter.clone(), label: Label::new("line"), value: 3, min: 4 };
+    let broken =
+        Refusal::GuardBroken { counter: counter.clone(), label: Label::new("line"), guard: 0, value: 3, min: 4 };
     equal("beside a tight guard", &subject.refused(with("tight", 4)?).await?, &broken)?;
     subject.done(with("loose", 3)?).await?;
     equal("version", &subject.counter(&counter).await?.version, &4)

@@ -40,7 +40,8 @@ async fn a_guard_holds_on_the_net_result(harness: &Harness) -> Checked {
     subject.done(around).await?;
     equal("the shelf", &subject.lanes(&shelf).await?, &[5, 5, 0, 0])?;
     let more = change("more")?.add(add(&shelf, [1, 0, 0, 0], None)).add(add(&shelf, [0, 2, 0, 0], None));
-    let broken = Refusal::GuardBroken { counter: shelf.clone(), label: Label::new("line"), value: -1, min: 0 };
+    let broken =
+        Refusal::GuardBroken { counter: shelf.clone(), label: Label::new("line"), guard: 0, value: -1, min: 0 };
     equal("one unit too many", &subject.refused(more).await?, &broken)?;
     equal("the shelf after", &subject.lanes(&shelf).await?, &[5, 5, 0, 0])
 }
@@ -54,7 +55,8 @@ async fn a_release_always_passes(harness: &Harness) -> Checked {
     subject.done(stocked("release", &shelf, [0, -1, 0, 0])?).await?;
     subject.done(stocked("ship", &shelf, [-1, -1, 0, 0])?).await?;
     subject.done(stocked("incoming", &shelf, [0, 0, 1, 0])?).await?;
-    let broken = Refusal::GuardBroken { counter: shelf.clone(), label: Label::new("line"), value: -3, min: 0 };
+    let broken =
+        Refusal::GuardBroken { counter: shelf.clone(), label: Label::new("line"), guard: 0, value: -3, min: 0 };
     equal("one more reserved", &subject.refused(stocked("reserve-more", &shelf, [0, 1, 0, 0])?).await?, &broken)?;
     equal("the shelf", &subject.lanes(&shelf).await?, &[1, 3, 1, 0])
 }
@@ -67,7 +69,8 @@ async fn force_passes_a_guard_and_is_flagged(harness: &Harness) -> Checked {
     let mixed = change("mixed")?
         .add(forced(add(&shelf, [0, 1, 0, 0], None)))
         .add(labelled(add(&shelf, [0, 1, 0, 0], None), "mine"));
-    let broken = Refusal::GuardBroken { counter: shelf.clone(), label: Label::new("mine"), value: -3, min: 0 };
+    let broken =
+        Refusal::GuardBroken { counter: shelf.clone(), label: Label::new("mine"), guard: 0, value: -3, min: 0 };
     equal("beside a forced one", &subject.refused(mixed).await?, &broken)?;
     let shorts: Vec<bool> = subject
         .all(&Query::entries(shelf.clone()), 7)
@@ -102,13 +105,15 @@ async fn both_guards_hold(harness: &Harness) -> Checked {
     let ceiling = Guard { weights: [0, -1, 0, 0], min: -3 };
     let opening = opening(class("slots"), [Some(AVAILABLE), Some(ceiling)]);
     subject.done(change("open")?.add(add(&slots, [10, 3, 0, 0], Some(opening)))).await?;
-    let broken = Refusal::GuardBroken { counter: slots.clone(), label: Label::new("line"), value: -4, min: -3 };
+    let broken =
+        Refusal::GuardBroken { counter: slots.clone(), label: Label::new("line"), guard: 1, value: -4, min: -3 };
     equal(
         "above the ceiling",
         &subject.refused(change("above")?.add(add(&slots, [0, 1, 0, 0], None))).await?,
         &broken,
     )?;
-    let broken = Refusal::GuardBroken { counter: slots.clone(), label: Label::new("line"), value: -1, min: 0 };
+    let broken =
+        Refusal::GuardBroken { counter: slots.clone(), label: Label::new("line"), guard: 0, value: -1, min: 0 };
     equal("too few", &subject.refused(change("few")?.add(add(&slots, [-8, 0, 0, 0], None))).await?, &broken)
 }
 
@@ -122,7 +127,8 @@ async fn a_refusal_names_the_addition_to_blame(harness: &Harness) -> Checked {
         .add(labelled(add(&other, [1, 0, 0, 0], Some(stock())), "line-1"))
         .add(labelled(add(&shelf, [0, 3, 0, 0], None), "line-2"))
         .add(labelled(add(&shelf, [0, 0, 1, 0], None), "line-3"));
-    let broken = Refusal::GuardBroken { counter: shelf.clone(), label: Label::new("line-2"), value: -1, min: 0 };
+    let broken =
+        Refusal::GuardBroken { counter: shelf.clone(), label: Label::new("line-2"), guard: 0, value: -1, min: 0 };
     equal("the blamed line", &subject.refused(basket).await?, &broken)?;
     equal("the shelf", &subject.lanes(&shelf).await?, &[5, 0, 0, 0])
 }

@@ -4,7 +4,7 @@ use txn_change::{Body, ChangeId, Document, Event, Format};
 use txn_core::{
     aftersale::{Received, Return, ReturnState},
     inventory::HoldAnswer,
-    ledger::Transferred,
+    ledger::{AccountChanged, Transferred},
     order::OrderAnswer,
     payment::Payment,
 };
@@ -32,7 +32,9 @@ impl Books {
             }
             <Payment as Document>::TYPE => read(findings, subject, answer)
                 .map(|answer: Payment| self.payments.state_so_far(&answer.id) == answer.state),
-            <Transferred as Document>::TYPE => Some(events.iter().any(|event| event.body == *answer)),
+            <Transferred as Document>::TYPE | <AccountChanged as Document>::TYPE => {
+                Some(events.iter().any(|event| event.body == *answer))
+            }
             <Return as Document>::TYPE => read(findings, subject, answer).map(|answer: Return| {
                 let is_it = |event: Received| {
                     event.id == answer.id && event.refund == answer.refund && event.lines == answer.received

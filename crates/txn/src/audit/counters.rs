@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use txn_change::{ChangeId, Counter, Entry, Key, Lanes, Opening, Segment, Timestamp};
+use txn_change::{ChangeId, Counter, Entry, Key, Lanes, Opening, Segment, Status, Timestamp};
 use txn_core::{
     inventory::{self, STOCK_KIND},
     ledger::LEDGER_KIND,
@@ -23,8 +23,11 @@ pub(super) struct Fold {
     last: Option<ChangeId>,
     was_short: bool,
     is_stored: bool,
-    /// How a balance was opened.
+    /// How a balance was opened, or is limited now.
     opening: Option<Opening>,
+    status: Option<Status>,
+    /// Where the lanes stood when the guards were last set.
+    limited_at: Option<Lanes>,
 }
 
 /// The counters of one tenant.
@@ -125,6 +128,7 @@ impl Counters {
         let fold = self.fold(key);
         fold.is_stored = true;
         let (sequence, lanes, changes, was_short) = (fold.sequence, fold.lanes, fold.changes, fold.was_short);
+        let limited_at = fold.limited_at;
         if counter.version < changes.max(1) {
             let expected = format_args!("version {} or more", changes.max(1));
             findings.add(Rule::CounterSound, key, expected, counter.version);
@@ -135,10 +139,12 @@ impl Counters {
         } else if sequence != 0 {
             findings.add(Rule::CounterSound, key, "no entries, as its class keeps none", format_args!("{sequence}"));
         }
-        // A host may set other guards at any time, whatever the lanes are then; of our own counters none is set so.
+        // A host may set other guards at any time, whatever the lanes are then; ours tell when they do.
         if is_ours(key) && !was_short {
             for guard in counter.guards.iter().flatten() {
-                if guard.value(counter.lanes).is_none_or(|value| value < guard.min) {
+                // A limit that was set below the balance binds from there on: it may not have become worse.
+                let then = limited_at.and_then(|lanes| guard.value(lanes)).unwrap_or(guard.min);
+                if guard.value(counter.lanes).is_none_or(|value| value < guard.min.min(then)) {
                     let expected = format_args!("{:?} of the lanes at least {}", guard.weights, guard.min);
                     findings.add(Rule::GuardHolds, key, expected, format_args!("{:?}", counter.lanes.0));
                 }
@@ -151,7 +157,9 @@ impl Counters {
     fn opening(&mut self, findings: &mut Findings<'_>, key: &Key, counter: &Counter) {
         let stored = Opening { class: counter.class.clone(), unit: counter.unit.clone(), guards: counter.guards };
         if key.kind() == LEDGER_KIND.as_str() {
-            self.fold(key).opening = Some(stored);
+            let fold = self.fold(key);
+            fold.opening = Some(stored);
+            fold.status = Some(counter.status);
         } else if key.kind() == STOCK_KIND.as_str() {
             findings.same_name(Rule::CounterSound, key, "opening", &*inventory::opening(), &stored);
         }
@@ -160,6 +168,17 @@ impl Counters {
     /// Takes a ledger counter's opening, for its account to judge.
     pub(super) fn take_opening(&mut self, key: &Key) -> Option<Opening> {
         self.folds.get_mut(key).and_then(|fold| fold.opening.take())
+    }
+
+    /// The status of a ledger counter.
+    pub(super) fn status(&self, key: &Key) -> Option<Status> {
+        self.folds.get(key).and_then(|fold| fold.status)
+    }
+
+    /// Remembers where a counter stood when its guards were set.
+    pub(super) fn limited(&mut self, key: &Key) {
+        let fold = self.fold(key);
+        fold.limited_at = Some(fold.lanes);
     }
 
     /// Balances that no account has taken.

@@ -2,23 +2,32 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use txn_change::{ChangeId, Fingerprint, Key, Lanes, Opening, Timestamp};
+use txn_change::{Key, Lanes, Opening, Timestamp};
 use txn_core::{
-    Context,
-    id::{LedgerHoldId, TransferId},
-    ledger::{self, Account, Hold, HoldState, OpenAccount, Posting, Side, TransferKind, Transferred},
+    id::{AccountId, LedgerHoldId, TransferId},
+    ledger::{
+        self, Account, AccountChange, AccountChanged, AccountState, Hold, HoldExtended, HoldState, Posting, Side,
+        TransferKind, Transferred,
+    },
+    money::Currency,
 };
 
 use super::{
     counters::Counters,
     report::{Findings, Rule},
+    timers::Timers,
 };
 
 /// The ledger of one tenant.
 #[derive(Default)]
 pub(super) struct Ledger {
     /// How the balance of each account is opened.
-    accounts: HashMap<Key, Arc<Opening>>,
+    openings: HashMap<Key, Arc<Opening>>,
+    accounts: HashMap<(AccountId, Currency), (u64, Account)>,
+    /// What the events of each account come to, and how many of them wrote its record.
+    changed: HashMap<(AccountId, Currency), (u64, Option<AccountState>)>,
+    /// When extended holds run out by their last extension, and how many there were.
+    extended: HashMap<LedgerHoldId, (u32, Timestamp)>,
     /// Transfers that holds and refunds have made, until what made them is found.
     transfers: HashMap<TransferId, Transferred>,
     holds: HashMap<LedgerHoldId, Hold>,
@@ -47,24 +56,74 @@ impl Ledger {
         }
     }
 
-    pub(super) fn account(&mut self, account: Account) {
-        let key = ledger::account_key(&account.id, account.currency);
-        // The decision that opened it says how: the rule stands in one place.
-        let context = Context {
-            id: ChangeId::new("audit").expect("a word of letters"),
-            fingerprint: Fingerprint::of_bytes("audit", b""),
-            now: Timestamp::EPOCH,
-            effective_at: None,
+    pub(super) fn account_changed(
+        &mut self,
+        findings: &mut Findings<'_>,
+        counters: &mut Counters,
+        changed: AccountChanged,
+    ) {
+        let place = (changed.account.clone(), changed.currency);
+        let (writes, state) = self.changed.remove(&place).unwrap_or_default();
+        let is_first = matches!(changed.what, AccountChange::Opened(_));
+        let before = state.as_ref().map(|state| state.status);
+        let fits = match &changed.what {
+            AccountChange::Status { from, .. } => before == Some(*from),
+            _ => is_first == before.is_none(),
         };
-        let opened = ledger::open_account(&context, None, &OpenAccount { account }).map(|change| change.open);
-        let open = opened.unwrap_or_default().pop().expect("opening an account that does not exist opens one counter");
-        self.accounts.insert(key, open.opening);
+        if !fits {
+            let subject = format_args!("account {} in {}", changed.account, changed.currency.code());
+            let expected = format_args!("what follows on {before:?}");
+            findings.add(Rule::AccountIsItsEvents, subject, expected, format_args!("{:?}", changed.what));
+        }
+        let is_status = matches!(changed.what, AccountChange::Status { .. });
+        if matches!(changed.what, AccountChange::Limited(_)) {
+            counters.limited(&ledger::account_key(&changed.account, changed.currency));
+        }
+        let writes = if is_status { writes } else { writes.saturating_add(1) };
+        self.changed.insert(place, (writes, AccountState::after(state, changed)));
+    }
+
+    pub(super) fn extended(&mut self, findings: &mut Findings<'_>, extended: HoldExtended) {
+        let subject = format_args!("ledger hold {}", extended.hold);
+        if extended.expires_at <= extended.from {
+            let expected = format_args!("a time behind {}", extended.from);
+            findings.add(Rule::LedgerHoldIsItsTransfers, subject, expected, extended.expires_at);
+        }
+        if let Some((_, at)) = self.extended.get(&extended.hold).filter(|(_, at)| *at != extended.from) {
+            findings.add(
+                Rule::LedgerHoldIsItsTransfers,
+                subject,
+                format_args!("an extension from {at}"),
+                extended.from,
+            );
+        }
+        let (count, at) = self.extended.entry(extended.hold).or_insert((0, extended.expires_at));
+        *count = count.saturating_add(1);
+        *at = extended.expires_at;
+    }
+
+    pub(super) fn account(&mut self, findings: &mut Findings<'_>, key: &Key, version: u64, account: Account) {
+        let place = (account.id.clone(), account.currency);
+        match self.changed.get(&place) {
+            Some((writes, Some(state))) => {
+                findings.same(Rule::VersionCounts, key, "version", *writes, version);
+                if state.account != account {
+                    let expected = format_args!("{:?}", state.account);
+                    findings.add(Rule::AccountIsItsEvents, key, expected, format_args!("{account:?}"));
+                }
+            }
+            _ => findings.add(Rule::AccountIsItsEvents, key, "the event that it was opened", "none"),
+        }
+        // The account says how its balance is limited: the rule stands in one place.
+        self.openings.insert(ledger::account_key(&account.id, account.currency), account.opening());
+        self.accounts.insert(place, (version, account));
     }
 
     pub(super) fn hold(&mut self, findings: &mut Findings<'_>, key: &Key, version: u64, hold: Hold) {
-        findings.same(Rule::VersionCounts, key, "version", u64::from(hold.transfers), version);
+        let steps = u64::from(hold.transfers).saturating_add(u64::from(hold.extensions));
+        findings.same(Rule::VersionCounts, key, "version", steps, version);
         let rule = Rule::LedgerHoldIsItsTransfers;
-        let (mut posted, mut pending, mut last) = (0i128, 0i128, None);
+        let (mut posted, mut pending, mut promised, mut last) = (0i128, 0i128, 0i128, None);
         for number in 1..=hold.transfers {
             let id = hold.transfer_id(number);
             let Some(fact) = self.transfers.remove(&id) else {
@@ -77,15 +136,26 @@ impl Ledger {
                 findings.add(rule, key, format_args!("transfer {id} between its two accounts"), "others");
                 break;
             };
-            if (number == 1) != (fact.kind == TransferKind::Held) || (number == 1 && held != hold.amount.minor()) {
-                let found = format_args!("{:?} over {held}", fact.kind);
-                findings.add(rule, key, format_args!("{} held first, and once", hold.amount.minor()), found);
+            // What is held later increases it.
+            if (number == 1 || held != 0) && fact.kind != TransferKind::Held {
+                findings.add(rule, key, "an amount held first, and by what holds", format_args!("{:?}", fact.kind));
             }
+            promised = promised.saturating_add(held);
             posted = posted.saturating_add(more);
             pending = pending.saturating_add(held).saturating_sub(freed);
             last = Some(fact.kind);
         }
+        findings.same(rule, key, "an amount of", promised, hold.amount.minor());
         findings.same(rule, key, "captured", posted, hold.captured.minor());
+        let tolerance = hold.tolerance.map_or(0, |tolerance| tolerance.minor());
+        if posted > promised.saturating_add(tolerance) {
+            findings.add(rule, key, format_args!("at most {promised} and {tolerance} captured"), posted);
+        }
+        let (extensions, until) = self.extended.remove(&hold.id).map_or((0, None), |(n, at)| (n, Some(at)));
+        findings.same(rule, key, "extensions", extensions, hold.extensions);
+        if until.is_some() {
+            findings.same_name(rule, key, "until", until, hold.expires_at);
+        }
         let left = hold.left().map_or(i128::MIN, |left| left.minor());
         findings.same(rule, key, "left", pending, left);
         let fits = match hold.state {
@@ -112,8 +182,37 @@ impl Ledger {
     }
 
     /// Ends the reading. Refunds have taken their transfers before.
-    pub(super) fn close(self, findings: &mut Findings<'_>, counters: &mut Counters) {
-        for (key, expected) in self.accounts {
+    pub(super) fn close(self, findings: &mut Findings<'_>, counters: &mut Counters, timers: &Timers) {
+        for ((id, currency), (_, account)) in &self.accounts {
+            let key = ledger::record_key(id, *currency);
+            let status = counters.status(&ledger::account_key(id, *currency));
+            let told = self.changed.get(&(id.clone(), *currency)).and_then(|(_, state)| state.as_ref());
+            if let (Some(status), Some(told)) = (status, told) {
+                findings.same(Rule::AccountIsItsEvents, &key, "status", told.status, status);
+            }
+            if let Some(parent) = &account.parent {
+                let above = self.accounts.get(&(parent.clone(), *currency)).map(|(_, parent)| parent.level);
+                if above.and_then(|level| level.checked_add(1)) != Some(account.level) {
+                    let expected = format_args!("{parent} one above level {}", account.level);
+                    findings.add(Rule::AccountHasParent, &key, expected, format_args!("{above:?}"));
+                }
+            }
+        }
+        for ((id, currency), _) in self.changed.iter().filter(|(place, _)| !self.accounts.contains_key(*place)) {
+            let key = ledger::record_key(id, *currency);
+            findings.add(Rule::AccountIsItsEvents, key, "the record of an account that was opened", "none");
+        }
+        for hold in self.holds.values().filter(|hold| hold.state == HoldState::Pending) {
+            if let Some(due) = hold.expires_at.filter(|due| !timers.has_ledger_hold(&hold.id, *due)) {
+                let subject = format_args!("ledger hold {}", hold.id);
+                findings.add(Rule::TimerSet, subject, format_args!("a timer at {due}"), "none");
+            }
+        }
+        for id in self.extended.keys() {
+            let subject = format_args!("ledger hold {id}");
+            findings.add(Rule::LedgerHoldIsItsTransfers, subject, "the record of a hold that was extended", "none");
+        }
+        for (key, expected) in self.openings {
             match counters.take_opening(&key) {
                 Some(found) => findings.same_name(Rule::CounterSound, &key, "opening", &*expected, &found),
                 None => findings.add(Rule::AccountHasBalance, &key, "the balance of an account", "none"),

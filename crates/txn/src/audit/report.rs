@@ -75,6 +75,8 @@ rules! {
     ReturnRefund => "what went back for a return is the price of what came back";
     ReturnStocked => "what came back was put into stock";
     LedgerHoldIsItsTransfers => "a ledger hold stands where its transfers left it";
+    AccountIsItsEvents => "an account's record and status are where its events left them";
+    AccountHasParent => "the account that another one is a part of exists, in its currency, one level above";
     AccountHasBalance => "an account and its balance exist together";
     TimerSet => "what runs out has a timer";
 }

@@ -6,7 +6,7 @@ use txn_change::{Body, Document, Event, Key, Record, Term};
 use txn_core::{
     aftersale::{self, RETURN_KIND, Received, Return},
     inventory::{self, Moved},
-    ledger::{self, ACCOUNT_KIND, Account, Transferred},
+    ledger::{self, ACCOUNT_KIND, Account, AccountChanged, HoldExtended, Transferred},
     order::{self, ORDER_KIND, Order, Placed, Progressed},
     payment::{self, PAYMENT_KIND, Payment, PaymentChanged, REFUND_KIND, Refund},
 };
@@ -81,6 +81,16 @@ impl Books {
                     ledger.transferred(findings, counters, transferred);
                 }
             }
+            <AccountChanged as Document>::TYPE => {
+                if let Some(changed) = fact(findings, event) {
+                    ledger.account_changed(findings, counters, changed);
+                }
+            }
+            <HoldExtended as Document>::TYPE => {
+                if let Some(extended) = fact(findings, event) {
+                    ledger.extended(findings, extended);
+                }
+            }
             <PaymentChanged as Document>::TYPE => {
                 if let Some(changed) = fact(findings, event) {
                     payments.changed(findings, changed);
@@ -129,13 +139,13 @@ impl Books {
                 holds.record(findings, stock, key, hold);
             }
         } else if kind == ledger::HOLD_KIND.as_str() {
-            if let Some(hold) = found.read(|hold: &ledger::Hold| ledger::hold_key(&hold.id), |_| Vec::new()) {
+            if let Some(hold) = found.read(|hold: &ledger::Hold| ledger::hold_key(&hold.id), ledger::Hold::terms) {
                 ledger.hold(findings, key, record.version, hold);
             }
         } else if kind == ACCOUNT_KIND.as_str() {
             let own = |account: &Account| ledger::record_key(&account.id, account.currency);
-            if let Some(account) = found.read(own, |_| Vec::new()) {
-                ledger.account(account);
+            if let Some(account) = found.read(own, Account::terms) {
+                ledger.account(findings, key, record.version, account);
             }
         } else if kind == PROCESS_KIND.as_str() {
             let _: Option<Instance> = found.read(Instance::key, Instance::terms);
@@ -158,7 +168,7 @@ impl Books {
         self.holds.close(findings, &self.timers);
         self.stock.close(findings, &self.counters);
         self.returns.close(findings);
-        self.ledger.close(findings, &mut self.counters);
+        self.ledger.close(findings, &mut self.counters, &self.timers);
         self.counters.close(findings);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use txn_change::{Key, Segment, Timestamp};
-use txn_core::id::{HoldId, OrderId};
+use txn_core::id::{HoldId, LedgerHoldId, OrderId};
 
 use super::report::{Findings, Rule};
 use crate::timers::{Timer, timer_key};
@@ -12,6 +12,7 @@ use crate::timers::{Timer, timer_key};
 #[derive(Default)]
 pub(super) struct Timers {
     holds: HashSet<(HoldId, Timestamp)>,
+    ledger_holds: HashSet<(LedgerHoldId, Timestamp)>,
     orders: HashSet<OrderId>,
 }
 
@@ -29,6 +30,9 @@ impl Timers {
             Timer::HoldExpires(hold) => {
                 self.holds.insert((hold, due));
             }
+            Timer::LedgerHoldDue(hold) => {
+                self.ledger_holds.insert((hold, due));
+            }
             Timer::OrderExpires(order) => {
                 self.orders.insert(order);
             }
@@ -37,6 +41,10 @@ impl Timers {
 
     pub(super) fn has_hold(&self, hold: &HoldId, due: Timestamp) -> bool {
         self.holds.contains(&(hold.clone(), due))
+    }
+
+    pub(super) fn has_ledger_hold(&self, hold: &LedgerHoldId, due: Timestamp) -> bool {
+        self.ledger_holds.contains(&(hold.clone(), due))
     }
 
     pub(super) fn has_order(&self, order: &OrderId) -> bool {

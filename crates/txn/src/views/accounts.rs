@@ -2,7 +2,11 @@
 
 use txn_store::views::{Column, Definition, Part, View};
 
-use super::{TENANT, TENANT_NO, VERSION, amount, postgres::JSON, small, text, truth};
+use super::{
+    TENANT, TENANT_NO, VERSION, amount,
+    postgres::{JSON, MINOR},
+    small, text,
+};
 
 const COLUMNS: &[Column] = &[
     TENANT,
@@ -11,7 +15,11 @@ const COLUMNS: &[Column] = &[
     text("currency", "Its currency."),
     text("title", "Its name for people."),
     text("normal", "The side on which it grows: debit or credit."),
-    truth("may_overdraw", "Whether its balance may pass below zero."),
+    text("type", "What it is: asset, liability, equity, income or expense."),
+    text("parent_id", "The account that it is a part of."),
+    text("overdraft", "How far what is available may go below zero: none, up_to, or unlimited."),
+    amount("overdraft_minor", "By how much, where it is up_to."),
+    amount("balance_max_minor", "How much the account may come to hold, where there is a limit."),
     amount("debits_pending_minor", "Debits that are promised, in minor units."),
     amount("debits_posted_minor", "Debits that are posted, in minor units."),
     amount("credits_pending_minor", "Credits that are promised, in minor units."),
@@ -27,12 +35,14 @@ pub(super) const VIEW: View = View {
     meaning: "One row per account and currency.",
     columns: COLUMNS,
     postgres: Definition {
-        functions: &[JSON],
+        functions: &[JSON, MINOR],
         select: concat!(
             "SELECT name, no, ",
             pg_first!("9"),
             ", unit, j ->> 'name', j ->> 'normal', ",
-            "CASE j -> 'may_overdraw' WHEN 'true' THEN true WHEN 'false' THEN false END, ",
+            "j ->> 'type', j ->> 'parent', ",
+            "CASE WHEN j #> '{limits,overdraft,up_to}' IS NULL THEN j #>> '{limits,overdraft}' ELSE 'up_to' END, ",
+            "$s.view_minor(j #> '{limits,overdraft,up_to}'), $s.view_minor(j #> '{limits,balance_max}'), ",
             "l0::numeric, l1::numeric, l2::numeric, l3::numeric, ",
             "CASE j ->> 'normal' WHEN 'debit' THEN l1 - l3 WHEN 'credit' THEN l3 - l1 END, ",
             "CASE j ->> 'normal' WHEN 'debit' THEN l1 - l3 - l2 WHEN 'credit' THEN l3 - l1 - l0 END, status, version ",
@@ -62,7 +72,17 @@ pub(super) const VIEW: View = View {
             ", ",
             lite_json!("normal"),
             ", ",
-            lite_json!("may_overdraw"),
+            lite_json!("type"),
+            ", ",
+            lite_json!("parent"),
+            ", CASE WHEN ",
+            lite_json!("limits.overdraft.up_to"),
+            " IS NULL THEN ",
+            lite_json!("limits.overdraft"),
+            " ELSE 'up_to' END, ",
+            lite_money!("limits.overdraft.up_to.amount"),
+            ", ",
+            lite_money!("limits.balance_max.amount"),
             ", ",
             lite_lane!("l0"),
             ", ",

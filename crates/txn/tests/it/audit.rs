@@ -440,7 +440,36 @@ const DAMAGES: &[(Rule, &str, Edit)] = &[
     (Rule::ReturnStocked, "shop: return r-1", |rows| rows.retell("stock.moved", "[1,0,0,1]", "[2,0,0,2]")),
     (Rule::LedgerHoldIsItsTransfers, "shop: ledger-hold/a", |rows| rows.rewrite("ledger-hold/a", "10.00", "11.00")),
     (Rule::LedgerHoldIsItsTransfers, "shop: transfer hold:a:1", |rows| rows.remove("ledger-hold/a")),
-    (Rule::AccountHasBalance, "shop: ledger/equity/USD", |rows| rows.remove("account/equity")),
+    (Rule::LedgerHoldIsItsTransfers, "shop: ledger-hold/c", |rows| rows.rewrite("ledger-hold/c", "7.00", "8.00")),
+    (Rule::LedgerHoldIsItsTransfers, "shop: ledger-hold/c", |rows| {
+        rows.rewrite("ledger-hold/c", r#""extensions":1"#, r#""extensions":2"#)
+    }),
+    (Rule::LedgerHoldIsItsTransfers, "shop: ledger hold c", |rows| rows.remove("ledger-hold/c")),
+    (Rule::CounterSound, "shop: ledger/equity:reserve/USD", |rows| {
+        rows.counter("ledger/equity:reserve/USD").guards = [None; 2]
+    }),
+    (Rule::AccountIsItsEvents, "shop: account/equity:reserve/USD", |rows| {
+        rows.rewrite("account/equity:reserve/USD", "5.00", "6.00")
+    }),
+    (Rule::AccountIsItsEvents, "shop: account/equity:reserve/USD", |rows| {
+        rows.rewrite("account/equity:reserve/USD", "2029-12", "2029-11")
+    }),
+    (Rule::AccountIsItsEvents, "shop: account/equity:reserve/USD", |rows| {
+        rows.counter("ledger/equity:reserve/USD").status = txn::change::Status::Closed
+    }),
+    (Rule::AccountIsItsEvents, "shop: account/equity:reserve/USD", |rows| rows.remove("account/equity:reserve")),
+    (Rule::AccountIsItsEvents, "shop: account equity:reserve in USD", |rows| {
+        rows.retell("ledger.account.changed", r#""from":"frozen""#, r#""from":"open""#)
+    }),
+    (Rule::AccountHasParent, "shop: account/equity:reserve/USD", |rows| {
+        rows.rewrite("account/equity:reserve/USD", r#""level":1"#, r#""level":2"#)
+    }),
+    (Rule::Indexed, "shop: account/equity:reserve/USD", |rows| {
+        rows.rewrite("account/equity:reserve/USD", r#""parent":"equity""#, r#""parent":"assets:cash""#)
+    }),
+    (Rule::Indexed, "shop: ledger-hold/c", |rows| rows.record("ledger-hold/c").1.clear()),
+    (Rule::TimerSet, "shop: ledger hold c", |rows| rows.remove("timer/")),
+    (Rule::AccountHasBalance, "shop: ledger/equity/USD", |rows| rows.remove("account/equity/")),
     (Rule::AccountHasBalance, "shop: ledger/equity/USD", |rows| rows.remove("ledger/equity")),
     (Rule::TimerSet, "shop: hold h-10", |rows| rows.remove("timer/")),
 ];

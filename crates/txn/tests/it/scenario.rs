@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use txn::{
     Failure, Gateway, InertGateway, Instruction, Rejection, Services, Ship, Tenant, Txn,
-    change::{Add, Body, Change, ChangeId, Class, Event, Fingerprint, Key, Kind, Label, Lanes, Opening, Timestamp},
+    change::{
+        Add, Body, Change, ChangeId, Class, Event, Fingerprint, Key, Kind, Label, Lanes, Opening, Status, Timestamp,
+    },
     core::{
         aftersale::{Receipt, ReceivedLine, RequestReturn},
         id::{
@@ -12,7 +14,10 @@ use txn::{
             ReturnId, Sku, TransferId,
         },
         inventory::{self, Demand, Disposition, Extend, Item, Receive},
-        ledger::{Account, Capture, Hold, HoldState, NormalSide, OpenAccount, Remainder, Transfer},
+        ledger::{
+            Account, AccountType, Authorise, Capture, DescribeAccount, ExtendHold, Increment, Limits, Metadata,
+            OpenAccount, Overdraft, Remainder, SetLimits, SetStatus, Transfer,
+        },
         money::{Currency, Money},
         order::{Lifecycle, LineQuantity, NewLine, PlaceOrder},
         payment::{PaymentState, RefundState},
@@ -278,29 +283,20 @@ impl Day<'_> {
     async fn ledger_by_itself(&self) {
         let ledger = self.shop.ledger();
         let (cash, equity) = (account("assets:cash"), account("equity"));
-        for (id, normal) in [(&cash, NormalSide::Debit), (&equity, NormalSide::Credit)] {
-            let account =
-                Account { id: id.clone(), currency: Currency::USD, normal, may_overdraw: false, name: String::new() };
+        for (id, account_type) in [(&cash, AccountType::Asset), (&equity, AccountType::Equity)] {
+            let account = Account::new(id.clone(), account_type, Currency::USD);
             ledger.open_account(&OpenAccount { account }).await.unwrap();
         }
         let paid_in = Transfer::simple(TransferId::new("t-1").unwrap(), cash.clone(), equity.clone(), usd("100.00"));
         ledger.transfer(&paid_in.about("p-1")).await.unwrap();
         self.after("a host posted a transfer about a payment");
         for (name, minutes) in [("a", None), ("b", Some(1))] {
-            let hold = Hold {
-                id: LedgerHoldId::new(name).unwrap(),
-                debit: equity.clone(),
-                credit: cash.clone(),
-                amount: usd("30.00"),
-                captured: usd("0.00"),
-                state: HoldState::Pending,
-                expires_at: minutes.map(|minutes| self.in_minutes(minutes)),
-                transfers: 0,
-                reference: String::new(),
-            };
+            let id = LedgerHoldId::new(name).unwrap();
+            let hold = Authorise::new(id, equity.clone(), cash.clone(), usd("30.00"));
+            let hold = Authorise { expires_at: minutes.map(|minutes| self.in_minutes(minutes)), ..hold };
             ledger.authorise(&hold).await.unwrap();
             self.after("money was held");
-            let capture = Capture { hold: hold.id.clone(), amount: usd("10.00"), remainder: Remainder::Keep };
+            let capture = Capture { hold: hold.hold.clone(), amount: usd("10.00"), remainder: Remainder::Keep };
             ledger.capture(&capture, "first").await.unwrap();
             self.after("a part of it was captured");
         }
@@ -309,6 +305,38 @@ impl Day<'_> {
         self.clock.advance(Duration::from_secs(90));
         ledger.expire(&LedgerHoldId::new("b").unwrap()).await.unwrap();
         self.after("the rest expired");
+        self.accounts_change().await;
+        let hold = LedgerHoldId::new("c").unwrap();
+        let held = Authorise::new(hold.clone(), equity, cash, usd("5.00")).tolerance(usd("1.00"));
+        ledger.authorise(&held.until(self.in_minutes(60))).await.unwrap();
+        self.after("money was held with a tolerance");
+        ledger.increment(&Increment { hold: hold.clone(), amount: usd("2.00") }, "more").await.unwrap();
+        self.after("more was held");
+        ledger.extend_hold(&ExtendHold { hold, expires_at: self.in_minutes(90) }).await.unwrap();
+        self.after("it was extended");
+    }
+
+    async fn accounts_change(&self) {
+        let ledger = self.shop.ledger();
+        let (reserve, currency) = (account("equity:reserve"), Currency::USD);
+        let opened = Account::new(reserve.clone(), AccountType::Equity, currency).under(account("equity"));
+        let metadata = Metadata::new([("board", "2029-12")]).unwrap();
+        let opened = opened.named("Reserve").balance_max(usd("50.00")).with(metadata.clone());
+        ledger.open_account(&OpenAccount { account: opened }).await.unwrap();
+        self.after("an account was opened below another");
+        let limits = Limits { overdraft: Overdraft::UpTo(usd("5.00")), balance_max: None };
+        let command = SetLimits { account: reserve.clone(), currency, limits, reason: "asked for".into() };
+        ledger.set_limits(&command, "first").await.unwrap();
+        self.after("its limits were set");
+        let (name, account) = ("Reserve fund".to_owned(), reserve.clone());
+        let command = DescribeAccount { account, currency, name, metadata, reason: String::new() };
+        ledger.describe_account(&command, "first").await.unwrap();
+        self.after("it was renamed");
+        for (request, status) in [("freeze", Status::Frozen), ("close", Status::Closed), ("reopen", Status::Open)] {
+            let command = SetStatus { account: reserve.clone(), currency, status, reason: request.into() };
+            ledger.set_status(&command, request).await.unwrap();
+            self.after("its status was set");
+        }
     }
 
     async fn a_hosts_own(&self) {

@@ -2,6 +2,7 @@
 
 mod away;
 mod dropped;
+mod ledger;
 
 use std::{
     future::Future,

@@ -250,14 +250,21 @@ fn counter(house: &House, before: &BTreeMap<Key, Tally>, change: &Change, key: &
     let was = before.get(key).map_or(Lanes::ZERO, Tally::lanes);
     let alone = unforced(before, &change.add, key).unwrap();
     let mut is_short = false;
-    for guard in tally.guards.into_iter().flatten() {
+    for (place, guard) in tally.guards.into_iter().enumerate() {
+        let Some(guard) = guard else { continue };
         let label = blamed(change, key, guard.weights);
         let weighed = |lanes| {
             weigh(guard.weights, lanes).ok_or_else(|| Refusal::Overflow { counter: key.clone(), label: label.clone() })
         };
         let (was, alone) = (weighed(was)?, weighed(alone)?);
         if alone < guard.min && alone < was {
-            return Err(Refusal::GuardBroken { counter: key.clone(), label, value: alone, min: guard.min });
+            return Err(Refusal::GuardBroken {
+                counter: key.clone(),
+                label,
+                guard: place,
+                value: alone,
+                min: guard.min,
+            });
         }
         let is = weighed(lanes)?;
         if is < guard.min && is < was {

@@ -4,12 +4,15 @@ use std::{collections::BTreeSet, fs, path::Path, task::Wake, thread};
 
 use txn::{
     audit,
-    change::Link,
+    change::{Link, Status},
     core::{
         aftersale::{Receipt, ReceivedLine, RequestReturn},
         id::{AccountId, LedgerHoldId, ReturnId, TransferId},
         inventory::Disposition,
-        ledger::{Account, Capture, Hold, NormalSide, OpenAccount, Remainder, Transfer},
+        ledger::{
+            Account, AccountType, Authorise, Capture, DescribeAccount, ExtendHold, Increment, Limits, Metadata,
+            OpenAccount, Remainder, SetLimits, SetStatus, Transfer,
+        },
         order::LineQuantity,
         payment::{Operation, OperationResult},
     },
@@ -75,9 +78,8 @@ async fn ledger(world: &World, round: &mut Round) {
     let (shop, n) = (&world.shop, round.polls);
     let account = |name: &str| AccountId::new(format!("{name}-{n}")).unwrap();
     let (cash, equity) = (account("cash"), account("equity"));
-    for (id, normal) in [(&cash, NormalSide::Debit), (&equity, NormalSide::Credit)] {
-        let account =
-            Account { id: id.clone(), currency: Currency::USD, normal, may_overdraw: false, name: String::new() };
+    for (id, account_type) in [(&cash, AccountType::Asset), (&equity, AccountType::Equity)] {
+        let account = Account::new(id.clone(), account_type, Currency::USD);
         let command = OpenAccount { account };
         call!(round, "Ledger::open_account", shop.ledger().open_account(&command));
     }
@@ -85,32 +87,59 @@ async fn ledger(world: &World, round: &mut Round) {
     let transfer = Transfer::simple(id, cash.clone(), equity.clone(), usd("100.00"));
     call!(round, "Ledger::transfer", shop.ledger().transfer(&transfer));
     for name in ["void", "expire"] {
-        let hold = Hold {
-            id: LedgerHoldId::new(format!("{name}-{n}")).unwrap(),
-            debit: equity.clone(),
-            credit: cash.clone(),
-            amount: usd("30.00"),
-            captured: usd("0.00"),
-            state: txn::core::ledger::HoldState::Pending,
+        let id = LedgerHoldId::new(format!("{name}-{n}")).unwrap();
+        let hold = Authorise::new(id, equity.clone(), cash.clone(), usd("30.00"));
+        let hold = Authorise {
             expires_at: (name == "expire").then(|| world.now().after(Duration::from_secs(60)).unwrap()),
-            transfers: 0,
-            reference: String::new(),
+            ..hold
         };
         call!(round, "Ledger::authorise", shop.ledger().authorise(&hold));
-        let capture = Capture { hold: hold.id.clone(), amount: usd("10.00"), remainder: Remainder::Keep };
+        let increment = Increment { hold: hold.hold.clone(), amount: usd("1.00") };
+        call!(round, "Ledger::increment", shop.ledger().increment(&increment, "first"));
+        if let Some(until) = hold.expires_at {
+            let extend =
+                ExtendHold { hold: hold.hold.clone(), expires_at: until.after(Duration::from_secs(1)).unwrap() };
+            call!(round, "Ledger::extend_hold", shop.ledger().extend_hold(&extend));
+        }
+        let capture = Capture { hold: hold.hold.clone(), amount: usd("10.00"), remainder: Remainder::Keep };
         call!(round, "Ledger::capture", shop.ledger().capture(&capture, "first"));
         if name == "void" {
-            call!(round, "Ledger::void", shop.ledger().void(&hold.id));
+            call!(round, "Ledger::void", shop.ledger().void(&hold.hold));
         } else {
             world.clock.advance(Duration::from_secs(90));
-            call!(round, "Ledger::expire", shop.ledger().expire(&hold.id));
+            call!(round, "Ledger::expire", shop.ledger().expire(&hold.hold));
         }
-        let found = call!(round, "Ledger::hold", shop.ledger().hold(&hold.id)).unwrap();
+        let found = call!(round, "Ledger::hold", shop.ledger().hold(&hold.hold)).unwrap();
         assert_eq!(found.captured, usd("10.00"));
     }
     let balance = call!(round, "Ledger::balance", shop.ledger().balance(&cash, Currency::USD)).unwrap();
     let again = shop.ledger().balance(&cash, Currency::USD).await.unwrap().unwrap();
     assert_eq!(format!("{balance:?}"), format!("{again:?}"));
+    chart(world, round, &equity).await;
+}
+
+async fn chart(world: &World, round: &mut Round, equity: &AccountId) {
+    let (ledger, currency) = (world.shop.ledger(), Currency::USD);
+    let (account, reason) = (AccountId::new(format!("{equity}:part")).unwrap(), String::new());
+    let part = Account::new(account.clone(), AccountType::Equity, currency).under(equity.clone());
+    let command = OpenAccount { account: part };
+    call!(round, "Ledger::open_account", ledger.open_account(&command));
+    let command = SetLimits { account: account.clone(), currency, limits: Limits::NONE, reason: reason.clone() };
+    call!(round, "Ledger::set_limits", ledger.set_limits(&command, "first"));
+    let (name, metadata) = ("Part".into(), Metadata::default());
+    let command = DescribeAccount { account: account.clone(), currency, name, metadata, reason: reason.clone() };
+    call!(round, "Ledger::describe_account", ledger.describe_account(&command, "first"));
+    let command = SetStatus { account: account.clone(), currency, status: Status::Closed, reason };
+    call!(round, "Ledger::set_status", ledger.set_status(&command, "first"));
+    let now = world.now();
+    let standing = call!(round, "Ledger::account", ledger.account(&account, currency)).unwrap();
+    let history = call!(round, "Ledger::account_history", ledger.account_history(&account, currency, None));
+    assert_eq!(history.changes.len(), 4, "each once");
+    let state = call!(round, "Ledger::account_as_of", ledger.account_as_of(&account, currency, now)).unwrap();
+    assert_eq!((&state.account, state.status), (&standing.account, standing.status));
+    let rolled_up = call!(round, "Ledger::rolled_up", ledger.rolled_up(equity, currency)).unwrap();
+    let balances = call!(round, "Ledger::balances", ledger.balances(equity));
+    assert_eq!((rolled_up.accounts.len(), rolled_up.accounts), (2, balances));
 }
 
 async fn stock(world: &World, round: &mut Round) {

@@ -15,7 +15,7 @@ use txn::{
     core::{
         id::{AccountId, CustomerId, HoldId, LocationId, MovementId, OrderId, PaymentId, Sku, TransferId},
         inventory::{Demand, Item, Receive},
-        ledger::{Account, NormalSide, OpenAccount, Transfer},
+        ledger::{Account, AccountType, OpenAccount, Overdraft, Transfer},
         money::{Currency, Money},
         order::{NewLine, PlaceOrder},
         quantity::Quantity,
@@ -39,12 +39,9 @@ fn services(store: &Arc<dyn StoreAdmin>) -> Services {
 
 /// Whatever the checked types let through.
 async fn add_hostile(shop: &Services) {
-    let account = |id: &str, name: &str| Account {
-        id: AccountId::new(id).unwrap(),
-        currency: Currency::JPY,
-        normal: NormalSide::Credit,
-        may_overdraw: true,
-        name: name.into(),
+    let account = |id: &str, name: &str| {
+        let id = AccountId::new(id).unwrap();
+        Account::new(id, AccountType::Liability, Currency::JPY).named(name).overdraft(Overdraft::Unlimited)
     };
     for (id, name) in [("%--~:..", HOSTILE), ("nul", "before\0after")] {
         shop.ledger().open_account(&OpenAccount { account: account(id, name) }).await.unwrap();
@@ -182,7 +179,7 @@ pub(crate) fn no_content_makes_a_view_fail(database: &dyn Database) {
         b"\"x\"",
         b"\xff\xfe",
         b"",
-        br#"{"total":5,"lines":{"a":[1]},"placed_at":7,"customer":{"x":1},"lifecycle":["a"],"state":{},"posted":{"a":{}},"pended":7,"may_overdraw":"no"}"#,
+        br#"{"total":5,"lines":{"a":[1]},"placed_at":7,"customer":{"x":1},"lifecycle":["a"],"state":{},"posted":{"a":{}},"pended":7,"type":{},"limits":{"overdraft":{"up_to":7},"balance_max":["x"]}}"#,
         br#"{"lines":[1,"x",{"sku":5,"price":7,"ordered":"2","shipped":1.5},null,[]],"placed_at":"2030-02-31T00:00:00Z","total":{"amount":"1e5"},"posted":[1,"x",null,{"amount":7}]}"#,
         br#"{"lines":[{"price":{"amount":"99999999999999999999999999.99","currency":"USD"},"ordered":99999999999999999999}],"placed_at":"9999-12-31T23:59:59.999999999Z","posted":[{"amount":{"amount":"-"}}]}"#,
     ];
@@ -282,13 +279,8 @@ async fn write(shop: &Services, stop: &AtomicBool) {
             place(shop, &id, "tea").await;
             receive(shop, &id).await;
             let name = id.clone();
-            let account = Account {
-                id: AccountId::new(id.clone()).unwrap(),
-                currency: Currency::USD,
-                normal: NormalSide::Debit,
-                may_overdraw: true,
-                name,
-            };
+            let account = Account::new(AccountId::new(id.clone()).unwrap(), AccountType::Asset, Currency::USD);
+            let account = account.named(name).overdraft(Overdraft::Unlimited);
             shop.ledger().open_account(&OpenAccount { account: account.clone() }).await.unwrap();
             let cash = AccountId::new("assets:cash").unwrap();
             let amount = Money::parse("0.01", Currency::USD).unwrap();

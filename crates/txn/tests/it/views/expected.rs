@@ -6,7 +6,7 @@ use txn::{
     change::{Counter, Key, Record, Segment},
     core::{
         inventory::Stock,
-        ledger::{Account, Balance, NormalSide, Posting, Transferred},
+        ledger::{Account, Balance, NormalSide, Overdraft, Posting, Transferred},
         money::{Currency, Money},
         order::Order,
         payment::Payment,
@@ -187,13 +187,22 @@ fn of_account(account: &Account, counter: &Counter) -> Named {
     let balance = Balance::of(counter, account.currency);
     let [debits_pending, debits_posted, credits_pending, credits_posted] = counter.lanes.0;
     let is_debit = account.normal == NormalSide::Debit;
+    let overdraft = match account.limits.overdraft {
+        Overdraft::None => ("none", None),
+        Overdraft::UpTo(most) => ("up_to", minor(most)),
+        Overdraft::Unlimited => ("unlimited", None),
+    };
     named([
         ("account_id", some(&account.id)),
         ("currency", some(account.currency)),
         // PostgreSQL's text holds no NUL.
         ("title", some(&account.name)),
         ("normal", some(if is_debit { "debit" } else { "credit" })),
-        ("may_overdraw", some(account.may_overdraw)),
+        ("type", word(account.account_type)),
+        ("parent_id", account.parent.as_ref().map(ToString::to_string)),
+        ("overdraft", some(overdraft.0)),
+        ("overdraft_minor", overdraft.1),
+        ("balance_max_minor", account.limits.balance_max.and_then(minor)),
         ("debits_pending_minor", some(debits_pending)),
         ("debits_posted_minor", some(debits_posted)),
         ("credits_pending_minor", some(credits_pending)),

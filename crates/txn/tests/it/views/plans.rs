@@ -125,7 +125,7 @@ fn fill(database: &dyn Database) {
             let currency = if n % 500 == 77 { "JPY" } else { "USD" };
             let (sku, account) = (format!("s-{n}"), format!("a-{n}"));
             let account_body = format!(
-                r#"{{"id":"{account}","currency":"{currency}","normal":"debit","may_overdraw":false,"name":"x"}}"#
+                r#"{{"id":"{account}","currency":"{currency}","type":"asset","normal":"debit","name":"x","limits":{{"overdraft":"none"}}}}"#
             );
             records.push(format!(
                 "({tenant}, 1, 1, 1, {}, 'account', {}, {})",
