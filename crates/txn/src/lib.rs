@@ -70,7 +70,7 @@ pub use gateway::{Gateway, GatewayCall, GatewayOperation, GatewayResult, InertGa
 pub use inbox::Inbox;
 pub use inventory::Inventory;
 pub use leases::Leases;
-pub use ledger::Ledger;
+pub use ledger::{AsOf, Axis, Ledger, Line, Statement, StatementOf};
 pub use orders::{Orders, Ship};
 pub use payments::Payments;
 pub use relay::Relay;

@@ -5,15 +5,30 @@
 //! credits cannot be spent.
 
 mod account;
+mod chain;
+mod condition;
 mod hold;
+mod metadata;
+mod period;
 mod rejection;
+mod reversal;
 mod transfer;
+mod up_to;
 
 pub use account::{
     ACCOUNT_KIND, Account, Balance, LEDGER_KIND, NormalSide, OpenAccount, account_key, account_prefix, open_account,
     record_key,
 };
+pub use chain::{CHAIN_MAX, Chained, transfer_chain};
+pub use condition::{Condition, Is, Measure};
 pub(crate) use hold::fitted;
 pub use hold::{Capture, HOLD_KIND, Hold, HoldState, Remainder, authorise, capture, expire, hold_key, void};
+pub use metadata::{Metadata, MetadataError};
+pub use period::{ClosePeriod, PERIOD_KIND, Period, PeriodClosed, check_period, close_period, period_key};
 pub use rejection::{Rejection, explain};
-pub use transfer::{Posting, Side, TRANSFER_INDEX, Transfer, TransferKind, Transferred, transfer, transfers_of};
+pub use reversal::{Effective, Funds, REVERSAL_KIND, Reverse, Reversed, original_date, reversal_key, reverse};
+pub use transfer::{
+    Posting, Side, TRANSFER_INDEX, Transfer, TransferKind, Transferred, corrections_of, dated_transfers_of,
+    reversals_of, transfer, transfer_by_itself, transfer_fact, transfer_of, transfers_of,
+};
+pub use up_to::{TransferUpTo, transfer_up_to};

@@ -1,11 +1,19 @@
 //! The ledger of one tenant.
 
 mod accounts;
+mod as_of;
+mod history;
 mod holds;
+mod periods;
+mod reversal;
+mod statement;
 mod transfers;
 
 use txn_change::Refusal;
 use txn_core::ledger;
+
+pub use as_of::AsOf;
+pub use statement::{Axis, Line, Statement, StatementOf};
 
 use crate::{failure::Rejection, services::Services};
 
