@@ -5,7 +5,11 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use core::fmt;
+use core::{
+    fmt,
+    hash::{Hash, Hasher},
+    ops::Deref,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
@@ -118,7 +122,7 @@ impl Format {
 /// Canonical bytes with their type, schema version and format. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Body {
-    type_name: Arc<str>,
+    type_name: TypeName,
     schema: u16,
     format: Format,
     bytes: Arc<[u8]>,
@@ -170,6 +174,38 @@ pub(crate) fn canonical_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>
     serde_json::to_vec(value)
 }
 
+/// The name of a type: that of one of this build's own needs no memory of its own.
+#[derive(Clone)]
+enum TypeName {
+    Static(&'static str),
+    Shared(Arc<str>),
+}
+
+impl Deref for TypeName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Static(name) => name,
+            Self::Shared(name) => name,
+        }
+    }
+}
+
+impl PartialEq for TypeName {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for TypeName {}
+
+impl Hash for TypeName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
 impl Body {
     /// Writes a value as canonical JSON.
     ///
@@ -178,7 +214,8 @@ impl Body {
     pub fn of<T: Document>(value: &T) -> Result<Self, BodyError> {
         let bytes = canonical_json(value)
             .map_err(|e| BodyError::Unwritable { type_name: T::TYPE.into(), reason: e.to_string() })?;
-        Ok(Self::raw(T::TYPE, T::SCHEMA, bytes))
+        let (type_name, format) = (TypeName::Static(T::TYPE), Format::Json);
+        Ok(Self { type_name, schema: T::SCHEMA, format, bytes: Arc::from(bytes) })
     }
 
     /// A body of JSON bytes that somebody else wrote; they are stored as they are.
@@ -190,7 +227,7 @@ impl Body {
     /// A body read back from a storage.
     #[must_use]
     pub fn stored(type_name: Arc<str>, schema: u16, format: Format, bytes: Arc<[u8]>) -> Self {
-        Self { type_name, schema, format, bytes }
+        Self { type_name: TypeName::Shared(type_name), schema, format, bytes }
     }
 
     /// The same body without its content: type, schema and the digest of what it was stay.
@@ -223,7 +260,7 @@ impl Body {
     /// erased.
     pub fn read<T: Document>(&self) -> Result<T, BodyError> {
         if self.format == Format::Erased {
-            return Err(BodyError::Erased { type_name: self.type_name.to_string() });
+            return Err(BodyError::Erased { type_name: String::from(&*self.type_name) });
         }
         if &*self.type_name == T::TYPE
             && self.schema < T::SCHEMA
@@ -233,14 +270,14 @@ impl Body {
         }
         if &*self.type_name != T::TYPE || self.schema != T::SCHEMA {
             return Err(BodyError::WrongType {
-                found: self.type_name.to_string(),
+                found: String::from(&*self.type_name),
                 found_schema: self.schema,
                 wanted: T::TYPE,
                 wanted_schema: T::SCHEMA,
             });
         }
         serde_json::from_slice(&self.bytes).map_err(|e| BodyError::Unreadable {
-            type_name: self.type_name.to_string(),
+            type_name: String::from(&*self.type_name),
             schema: self.schema,
             reason: e.to_string(),
         })
@@ -261,7 +298,15 @@ impl Body {
     /// The type's name, shared.
     #[must_use]
     pub fn type_name_shared(&self) -> Arc<str> {
-        Arc::clone(&self.type_name)
+        match &self.type_name {
+            TypeName::Static(name) => Arc::from(*name),
+            TypeName::Shared(name) => Arc::clone(name),
+        }
+    }
+
+    /// Whether both are the same bytes in memory, so that what was found of the one holds for the other.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.bytes, &other.bytes) && self.format == other.format
     }
 
     /// The version of the shape.
@@ -286,7 +331,7 @@ impl Body {
 impl fmt::Debug for Body {
     /// Type, schema and size; never the content, which may be personal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{} ({} bytes)", self.type_name, self.schema, self.bytes.len())
+        write!(f, "{}@{} ({} bytes)", &*self.type_name, self.schema, self.bytes.len())
     }
 }
 

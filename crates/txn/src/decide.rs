@@ -99,7 +99,7 @@ pub(crate) fn versioned<T: Document>(snapshot: &Snapshot, index: usize) -> Resul
 impl Decider {
     /// The id of a change: the operation and the key of the request, so that one key under two operations is two ids.
     pub(crate) fn id(operation: &str, key: &str) -> Result<ChangeId, Failure> {
-        Ok(ChangeId::new(format!("{operation}/{key}"))?)
+        Ok(ChangeId::new([operation, "/", key].concat())?)
     }
 
     /// Runs one decision to its end.

@@ -264,7 +264,7 @@ pub fn dated_transfers_of(account: &AccountId, currency: Currency) -> KeyBuilder
 /// The fact id of a transfer.
 #[must_use]
 pub fn transfer_fact(transfer: &TransferId) -> FactId {
-    FactId::new(format!("transfer/{transfer}")).expect("an id has at most 100 graphic bytes")
+    FactId::new(["transfer/", transfer].concat()).expect("an id has at most 100 graphic bytes")
 }
 
 /// Posts a transfer.
@@ -324,6 +324,14 @@ pub(super) fn state_all(mut change: Change, conditions: &[Condition]) -> Result<
 pub(super) fn check(postings: &[Posting]) -> Result<(), Rejection> {
     if postings.len() < 2 {
         return Err(Rejection::TooFewPostings { found: postings.len() });
+    }
+    if let [first, second] = postings
+        && first.account != second.account
+        && first.side != second.side
+        && first.amount == second.amount
+        && first.amount.is_positive()
+    {
+        return Ok(());
     }
     let mut sums: Vec<(Currency, i128)> = Vec::with_capacity(1);
     let mut sorted: Vec<&Posting> = Vec::with_capacity(postings.len());
@@ -402,7 +410,8 @@ pub(super) fn post_body(mut change: Change, record: &Transferred, body: Body, ho
     event.terms.extend(record.corrects.as_ref().map(|corrected| corrections_of(corrected).build()));
     event.terms.extend(record.reverses.as_ref().map(|reversed| reversals_of(reversed).build()));
     let moves = record.moves();
-    change.add.reserve(moves.len());
+    change.add.reserve_exact(moves.len());
+    change.append.reserve_exact(1);
     for (account, currency, delta) in moves {
         if let Some(at) = record.effective_at {
             let dated = dated_transfers_of(account, currency).time(at).text(&record.id);

@@ -64,11 +64,7 @@ pub fn transfer_up_to(
     Ok(post_body(change, &record, body.clone(), How::Guarded).answer(body))
 }
 
-fn known<'a>(
-    counter: Option<&'a Counter>,
-    account: &AccountId,
-    currency: Currency,
-) -> Result<&'a Counter, Rejection> {
+fn known<'a>(counter: Option<&'a Counter>, account: &AccountId, currency: Currency) -> Result<&'a Counter, Rejection> {
     let (account, currency) = (account.as_str(), currency.code());
     counter.ok_or_else(|| Rejection::UnknownAccount { account: account.into(), currency: currency.into() })
 }

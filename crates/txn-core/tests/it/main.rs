@@ -14,6 +14,7 @@ mod inventory;
 mod ledger;
 mod order;
 mod payment;
+mod posting;
 mod schema;
 mod shop;
 mod walk;

@@ -70,7 +70,12 @@ impl Ledger<'_> {
     ///
     /// # Errors
     /// [`crate::Rejection::Ledger`]: `UnknownAccount`. [`Failure::Unreadable`] when a dated transfer over the account was erased.
-    pub async fn balance_as_of(&self, account: &AccountId, currency: Currency, as_of: AsOf) -> Result<Balance, Failure> {
+    pub async fn balance_as_of(
+        &self,
+        account: &AccountId,
+        currency: Currency,
+        as_of: AsOf,
+    ) -> Result<Balance, Failure> {
         let history = History::of(self, account, currency, as_of.known).await?;
         let behind = as_of.effective.map(|time| time.as_nanos().checked_add(1).map(Timestamp::from_nanos));
         // Nothing counts behind the last instant.

@@ -134,7 +134,8 @@ impl<'a> History<'a> {
         let page = self.scope.find(&Query::EventsByTerm(range), None, limit.saturating_add(1)).await?;
         let (mut moves, mut last) = (Vec::with_capacity(page.items.len()), None);
         let is_at_the_end = |found: &Found| matches!(found, Found::Event(fact) if fact.recorded_at == self.known);
-        let at_the_end = if page.items.iter().any(is_at_the_end) { self.changes_at_the_end().await? } else { HashSet::new() };
+        let at_the_end =
+            if page.items.iter().any(is_at_the_end) { self.changes_at_the_end().await? } else { HashSet::new() };
         for found in page.items {
             let Found::Event(fact) = found else { continue };
             let record: Transferred = fact.event.body.read()?;
@@ -152,7 +153,8 @@ impl<'a> History<'a> {
             if is_later || effective_at == fact.recorded_at {
                 continue;
             }
-            let moved = record.moves().into_iter().find(|(id, currency, _)| *id == self.account && *currency == self.currency);
+            let moved =
+                record.moves().into_iter().find(|(id, currency, _)| *id == self.account && *currency == self.currency);
             if let Some((_, _, moved)) = moved {
                 let Transferred { id: transfer, .. } = record;
                 let (change, recorded_at) = (fact.change, fact.recorded_at);

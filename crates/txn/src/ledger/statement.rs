@@ -272,7 +272,8 @@ impl Lines<'_> {
             let read = self.history.entries(self.place.entry, self.place.end, PAGE).await?;
             let Some(last) = read.last().map(|entry| entry.sequence) else { break };
             // By the time of effect, what is dated stands among the dated.
-            self.entries.extend(read.into_iter().filter(|entry| is_recorded || entry.effective_at == entry.recorded_at));
+            self.entries
+                .extend(read.into_iter().filter(|entry| is_recorded || entry.effective_at == entry.recorded_at));
             if self.entries.is_empty() {
                 self.place.entry = last;
             }

@@ -57,15 +57,52 @@ impl Ledger<'_> {
     /// Each as [`Ledger::transfer`]; all of them as [`txn_store::Store::commit`] when there are more than the store takes in one call.
     pub async fn transfer_many(&self, transfers: Vec<Transfer>) -> Vec<Answer> {
         let effective_at = self.services.decider.effective_at;
+        let corrects = transfers.iter().any(|transfer| transfer.corrects.is_some());
+        if effective_at.is_some() || corrects {
+            self.read_and_post(transfers).await
+        } else {
+            self.post(transfers).await
+        }
+    }
+
+    fn draft(&self, transfer: Transfer) -> Result<Change, Failure> {
+        let id = Decider::id("ledger.transfer", &transfer.id)?;
+        let drafted = ledger::transfer_by_itself(id, self.services.decider.effective_at, transfer);
+        drafted.map_err(|rejection| Failure::Rejected(rejection.into()))
+    }
+
+    /// Commits what nothing has to be read for.
+    async fn post(&self, transfers: Vec<Transfer>) -> Vec<Answer> {
+        let mut changes = Vec::with_capacity(transfers.len());
+        let mut refused = Vec::new();
+        for (place, transfer) in transfers.into_iter().enumerate() {
+            match self.draft(transfer) {
+                Ok(change) => changes.push(change),
+                Err(failure) => refused.push((place, failure)),
+            }
+        }
+        let mut outcomes = self.services.decider.scope.commit_many(changes).await.into_iter();
+        let mut refused = refused.into_iter().peekable();
+        let mut answers = Vec::with_capacity(outcomes.len().saturating_add(refused.len()));
+        loop {
+            if let Some((_, failure)) = refused.next_if(|(place, _)| *place == answers.len()) {
+                answers.push(Err(failure));
+            } else if let Some(outcome) = outcomes.next() {
+                // Nothing was read, so nothing can have changed under it.
+                answers.push(told(outcome).and_then(|done| done.ok_or(Failure::Conflict { attempts: 1 })));
+            } else {
+                return answers;
+            }
+        }
+    }
+
+    /// Drafts and commits what something has to be read for.
+    async fn read_and_post(&self, transfers: Vec<Transfer>) -> Vec<Answer> {
         let mut answers: Vec<Option<Answer>> = Vec::with_capacity(transfers.len());
         let mut drafts = Vec::with_capacity(transfers.len());
         for (place, transfer) in transfers.into_iter().enumerate() {
             let corrects = transfer.corrects.clone();
-            let change = Decider::id("ledger.transfer", &transfer.id).and_then(|id| {
-                ledger::transfer_by_itself(id, effective_at, transfer)
-                    .map_err(|rejection| Failure::Rejected(rejection.into()))
-            });
-            match change {
+            match self.draft(transfer) {
                 Ok(change) => {
                     drafts.push(Draft { place, change, corrects });
                     answers.push(None);
@@ -73,29 +110,8 @@ impl Ledger<'_> {
                 Err(failure) => answers.push(Some(Err(failure))),
             }
         }
-        if effective_at.is_none() && drafts.iter().all(|draft| draft.corrects.is_none()) {
-            self.commit(drafts, &mut answers).await;
-        } else {
-            self.read_and_commit(drafts, &mut answers).await;
-        }
+        self.read_and_commit(drafts, &mut answers).await;
         answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(missing().into()))).collect()
-    }
-
-    /// Commits what nothing had to be read for.
-    async fn commit(&self, drafts: Vec<Draft>, answers: &mut [Option<Answer>]) {
-        let mut places = Vec::with_capacity(drafts.len());
-        let mut changes = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            places.push(draft.place);
-            changes.push(draft.change);
-        }
-        let outcomes = self.services.decider.scope.commit_many(changes).await;
-        for (place, outcome) in places.into_iter().zip(outcomes) {
-            if let Some(answer) = answers.get_mut(place) {
-                // Nothing was read, so nothing can have changed under it.
-                *answer = Some(told(outcome).and_then(|done| done.ok_or(Failure::Conflict { attempts: 1 })));
-            }
-        }
     }
 
     /// Commits transfers that say when they count, or what they correct: periods may be closed, and what is to be corrected must exist.
