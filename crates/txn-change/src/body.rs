@@ -120,12 +120,34 @@ impl Format {
 }
 
 /// Canonical bytes with their type, schema version and format. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct Body {
     type_name: TypeName,
     schema: u16,
     format: Format,
     bytes: Arc<[u8]>,
+    /// The digest of the bytes, where it was needed before.
+    digest: Option<[u8; 32]>,
+}
+
+impl Body {
+    fn parts(&self) -> (&str, u16, Format, &[u8]) {
+        (&self.type_name, self.schema, self.format, &self.bytes)
+    }
+}
+
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Body {}
+
+impl Hash for Body {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
 }
 
 /// Why a body could not be written or read. Names the type and its schema version.
@@ -192,20 +214,6 @@ impl Deref for TypeName {
     }
 }
 
-impl PartialEq for TypeName {
-    fn eq(&self, other: &Self) -> bool {
-        **self == **other
-    }
-}
-
-impl Eq for TypeName {}
-
-impl Hash for TypeName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (**self).hash(state);
-    }
-}
-
 impl Body {
     /// Writes a value as canonical JSON.
     ///
@@ -215,7 +223,7 @@ impl Body {
         let bytes = canonical_json(value)
             .map_err(|e| BodyError::Unwritable { type_name: T::TYPE.into(), reason: e.to_string() })?;
         let (type_name, format) = (TypeName::Static(T::TYPE), Format::Json);
-        Ok(Self { type_name, schema: T::SCHEMA, format, bytes: Arc::from(bytes) })
+        Ok(Self { type_name, schema: T::SCHEMA, format, bytes: Arc::from(bytes), digest: None })
     }
 
     /// A body of JSON bytes that somebody else wrote; they are stored as they are.
@@ -227,7 +235,7 @@ impl Body {
     /// A body read back from a storage.
     #[must_use]
     pub fn stored(type_name: Arc<str>, schema: u16, format: Format, bytes: Arc<[u8]>) -> Self {
-        Self { type_name: TypeName::Shared(type_name), schema, format, bytes }
+        Self { type_name: TypeName::Shared(type_name), schema, format, bytes, digest: None }
     }
 
     /// The same body without its content: type, schema and the digest of what it was stay.
@@ -241,12 +249,22 @@ impl Body {
     /// ```
     #[must_use]
     pub fn erased(&self) -> Self {
-        Self { format: Format::Erased, bytes: Arc::from(self.content_digest()), ..self.clone() }
+        Self { format: Format::Erased, bytes: Arc::from(self.content_digest()), digest: None, ..self.clone() }
+    }
+
+    /// The same body, which knows the digest of its content: for one that is digested more than once.
+    #[must_use]
+    pub fn digested(mut self) -> Self {
+        self.digest = Some(self.content_digest());
+        self
     }
 
     /// SHA-256 of the content; of an erased body, of what the content was.
     #[must_use]
     pub fn content_digest(&self) -> [u8; 32] {
+        if let Some(digest) = self.digest {
+            return digest;
+        }
         match (self.format, <[u8; 32]>::try_from(&*self.bytes)) {
             (Format::Erased, Ok(digest)) => digest,
             _ => Sha256::digest(&self.bytes).into(),
@@ -302,11 +320,6 @@ impl Body {
             TypeName::Static(name) => Arc::from(*name),
             TypeName::Shared(name) => Arc::clone(name),
         }
-    }
-
-    /// Whether both are the same bytes in memory, so that what was found of the one holds for the other.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.bytes, &other.bytes) && self.format == other.format
     }
 
     /// The version of the shape.

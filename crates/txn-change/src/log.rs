@@ -78,12 +78,10 @@ impl Event {
         self.id.is_some() || self.body.is_reserved()
     }
 
-    fn write_to(&self, canon: &mut Canon, known: Option<(&Body, [u8; 32])>) {
+    fn write_to(&self, canon: &mut Canon) {
         canon.bytes(self.id.as_deref().unwrap_or_default().as_bytes());
         canon.bytes(self.subject.as_ref().map(Key::as_bytes).unwrap_or_default());
-        // The answer is often the event itself: it is digested once.
-        let content = known.filter(|(body, _)| body.is_same(&self.body)).map(|(_, digest)| digest);
-        write_body(&self.body, content.unwrap_or_else(|| self.body.content_digest()), canon);
+        write_body(&self.body, canon);
         canon.int(self.terms.len() as u64);
         for term in &self.terms {
             canon.bytes(term.as_bytes());
@@ -155,7 +153,7 @@ pub fn passing_digest(events: &[Event]) -> [u8; 32] {
     let mut canon = Canon::new();
     for (place, event) in passing {
         canon.int(place as u64);
-        event.write_to(&mut canon, None);
+        event.write_to(&mut canon);
     }
     canon.digest()
 }
@@ -200,8 +198,7 @@ impl Parts<'_> {
         let mut canon = Canon::new();
         canon.bytes(self.change.as_bytes());
         canon.bytes(&self.fingerprint.0);
-        let answer = self.answer.content_digest();
-        write_body(self.answer, answer, &mut canon);
+        write_body(self.answer, &mut canon);
         canon.int(self.recorded_at.as_nanos().cast_unsigned());
         canon.int(self.entries.len() as u64);
         for entry in self.entries {
@@ -210,15 +207,15 @@ impl Parts<'_> {
         let lasting = || events.iter().filter(|event| event.is_lasting());
         canon.int(lasting().count() as u64);
         for event in lasting() {
-            event.write_to(&mut canon, Some((self.answer, answer)));
+            event.write_to(&mut canon);
         }
         canon.bytes(passing);
         canon.digest()
     }
 }
 
-fn write_body(body: &Body, content: [u8; 32], canon: &mut Canon) {
+fn write_body(body: &Body, canon: &mut Canon) {
     canon.bytes(body.type_name().as_bytes());
     canon.int(u64::from(body.schema()));
-    canon.bytes(&content);
+    canon.bytes(&body.content_digest());
 }

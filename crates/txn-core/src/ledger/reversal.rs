@@ -99,7 +99,10 @@ impl Reverse {
 pub struct Reversed {
     /// The transfer.
     pub transfer: TransferId,
-    /// How much of it so far; none is said for a transfer of more than two legs, which is reversed in full or not at all.
+    /// How much it moved; none is said for a transfer of more than two legs, which is reversed in full or not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Money>,
+    /// How much of that was reversed so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<Money>,
     /// By how many reversals.
@@ -136,14 +139,14 @@ pub fn reverse(
         return Err(Rejection::NotPosted { transfer: transfer.clone(), kind: original.kind });
     }
     let before = reversed.and_then(|reversed| reversed.value.amount);
-    let (postings, so_far) = match (&original.posted[..], command.amount) {
+    let (postings, whole, so_far) = match (&original.posted[..], command.amount) {
         ([first, second], asked) => {
             let amount = part(transfer, first.amount, before, asked)?;
             let sum = before.map_or(Ok(amount), |before| before.try_add(amount)).map_err(|_| Rejection::Overflow)?;
-            ([first, second].map(|posting| opposite(posting, amount)).to_vec(), Some(sum))
+            ([first, second].map(|posting| opposite(posting, amount)).to_vec(), Some(first.amount), Some(sum))
         }
         (_, None) if reversed.is_some() => return Err(Rejection::AlreadyReversed { transfer: transfer.clone() }),
-        (postings, None) => (postings.iter().map(|posting| opposite(posting, posting.amount)).collect(), None),
+        (postings, None) => (postings.iter().map(|posting| opposite(posting, posting.amount)).collect(), None, None),
         (postings, Some(_)) => {
             return Err(Rejection::NotTwoLegged { transfer: transfer.clone(), found: postings.len() });
         }
@@ -153,7 +156,7 @@ pub fn reverse(
         Effective::Original => Some(original_date(original, recorded_at)),
     };
     let count = reversed.map_or(0, |reversed| reversed.value.count).saturating_add(1);
-    let after = Reversed { transfer: transfer.clone(), amount: so_far, count };
+    let after = Reversed { transfer: transfer.clone(), whole, amount: so_far, count };
     let change = context.change().put(
         reversal_key(transfer),
         reversed.map_or(Expect::Absent, Versioned::expect),

@@ -4,7 +4,8 @@ use alloc::{format, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 use txn_change::{
-    Add, Body, Change, ChangeId, Entry, Event, FactId, Fingerprint, Key, KeyBuilder, Kind, Label, Lanes, Timestamp,
+    Add, Body, Change, ChangeId, Entry, Event, FactId, Fingerprint, Key, KeyBuilder, Kind, Label, Lanes, Term,
+    Timestamp,
 };
 
 use super::{account::account_key, condition::Condition, metadata::Metadata, rejection::Rejection};
@@ -223,6 +224,34 @@ impl Transferred {
     }
 }
 
+impl Transferred {
+    /// The index terms of the fact: its id, its reference, what it corrects and reverses, and, when it says when it counts, each of its accounts with that.
+    #[must_use]
+    pub fn terms(&self) -> Vec<Term> {
+        self.terms_of(&self.moves())
+    }
+
+    fn terms_of(&self, moves: &[(&AccountId, Currency, Lanes)]) -> Vec<Term> {
+        let mut terms = Vec::with_capacity(2);
+        terms.push(key(TRANSFER_INDEX, &[&self.id]));
+        // A reference too long for an index is not indexed; it still stands in the fact.
+        if !self.reference.is_empty()
+            && let Ok(reference) = transfers_of(&self.reference)
+        {
+            terms.push(reference.build());
+        }
+        terms.extend(self.corrects.as_ref().map(|corrected| corrections_of(corrected).build()));
+        terms.extend(self.reverses.as_ref().map(|reversed| reversals_of(reversed).build()));
+        if let Some(at) = self.effective_at {
+            for (account, currency, _) in moves {
+                let dated = dated_transfers_of(account, *currency).time(at).text(&self.id);
+                terms.push(dated.expect("two ids, a currency and an instant fit into a key").build());
+            }
+        }
+        terms
+    }
+}
+
 const REFERENCE_INDEX: Kind = Kind::reserved("transfer-reference");
 const CORRECTS_INDEX: Kind = Kind::reserved("transfer-corrects");
 const REVERSES_INDEX: Kind = Kind::reserved("transfer-reverses");
@@ -292,8 +321,8 @@ pub fn transfer_by_itself(
     check(&command.postings)?;
     let conditions = core::mem::take(&mut command.conditions);
     let record = recorded(command, effective_at);
-    let body = body(&record);
-    let mut fingerprint = Fingerprint::of_bytes(OPERATION, body.bytes());
+    let body = body(&record).digested();
+    let mut fingerprint = Fingerprint::of_bytes(OPERATION, &body.content_digest());
     if !conditions.is_empty() {
         fingerprint = fingerprint.and(Fingerprint::of(super::condition::LABEL, &conditions));
     }
@@ -399,24 +428,11 @@ pub(super) fn post_body(mut change: Change, record: &Transferred, body: Body, ho
     let label = label(&change.id, &record.id);
     let fact = transfer_fact(&record.id);
     let mut event = Event::new(body).with_id(fact);
-    event.terms.reserve_exact(2);
-    event.terms.push(key(TRANSFER_INDEX, &[&record.id]));
-    // A reference too long for an index is not indexed; it still stands in the fact.
-    if !record.reference.is_empty()
-        && let Ok(reference) = transfers_of(&record.reference)
-    {
-        event.terms.push(reference.build());
-    }
-    event.terms.extend(record.corrects.as_ref().map(|corrected| corrections_of(corrected).build()));
-    event.terms.extend(record.reverses.as_ref().map(|reversed| reversals_of(reversed).build()));
     let moves = record.moves();
+    event.terms = record.terms_of(&moves);
     change.add.reserve_exact(moves.len());
     change.append.reserve_exact(1);
     for (account, currency, delta) in moves {
-        if let Some(at) = record.effective_at {
-            let dated = dated_transfers_of(account, currency).time(at).text(&record.id);
-            event.terms.push(dated.expect("two ids, a currency and an instant fit into a key").build());
-        }
         change.add.push(Add {
             counter: account_key(account, currency),
             delta,

@@ -202,7 +202,10 @@ fn a_transfer_is_reversed_once_in_parts_or_in_whole_and_a_reversal_never() {
     reverse(&mut world, &undo("r2", "t"), None).unwrap();
     assert_eq!((posted(&world, "wallet"), posted(&world, "shop")), (10_000, 0), "the rest");
     let reversed: Versioned<Reversed> = world.read(&reversal_key(&id("t")));
-    assert_eq!(reversed.value, Reversed { transfer: id("t"), amount: Some(usd(1_000)), count: 2 });
+    assert_eq!(
+        reversed.value,
+        Reversed { transfer: id("t"), whole: Some(usd(1_000)), amount: Some(usd(1_000)), count: 2 }
+    );
     for again in [undo("r3", "t"), undo("r3", "t").part(usd(1)), undo("r3", "t").forced()] {
         assert_eq!(no(reverse(&mut world, &again, None)), Rejection::AlreadyReversed { transfer: id("t") });
     }

@@ -75,6 +75,9 @@ rules! {
     ReturnRefund => "what went back for a return is the price of what came back";
     ReturnStocked => "what came back was put into stock";
     LedgerHoldIsItsTransfers => "a ledger hold stands where its transfers left it";
+    TransferIndexed => "a transfer is indexed by what it says: its id, its reference, what it corrects or reverses, and when it counts";
+    ReversalsAddUp => "what was reversed of a transfer is the sum of its reversals, and no more than the transfer";
+    PeriodKept => "nothing that counts in a closed period was recorded after it was closed";
     AccountHasBalance => "an account and its balance exist together";
     TimerSet => "what runs out has a timer";
 }
