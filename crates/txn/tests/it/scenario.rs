@@ -12,7 +12,9 @@ use txn::{
             ReturnId, Sku, TransferId,
         },
         inventory::{self, Demand, Disposition, Extend, Item, Receive},
-        ledger::{Account, Capture, Hold, HoldState, NormalSide, OpenAccount, Remainder, Transfer},
+        ledger::{
+            Account, Capture, ClosePeriod, Hold, HoldState, NormalSide, OpenAccount, Remainder, Reverse, Transfer,
+        },
         money::{Currency, Money},
         order::{Lifecycle, LineQuantity, NewLine, PlaceOrder},
         payment::{PaymentState, RefundState},
@@ -309,6 +311,25 @@ impl Day<'_> {
         self.clock.advance(Duration::from_secs(90));
         ledger.expire(&LedgerHoldId::new("b").unwrap()).await.unwrap();
         self.after("the rest expired");
+        self.books(&cash, &equity).await;
+    }
+
+    async fn books(&self, cash: &AccountId, equity: &AccountId) {
+        let (ledger, id) = (self.shop.ledger(), |name: &str| TransferId::new(name).unwrap());
+        let transfer = |name: &str| Transfer::simple(id(name), cash.clone(), equity.clone(), usd("10.00"));
+        let dated = self.shop.effective_at(start());
+        dated.ledger().transfer(&transfer("t-2")).await.unwrap();
+        self.after("a transfer was dated back");
+        ledger.reverse(&Reverse::new(id("t-3"), id("t-2")).part(usd("4.00")).at_its_date()).await.unwrap();
+        self.after("a part of it was reversed at its date");
+        ledger.close_period(&ClosePeriod { until: start() }).await.unwrap();
+        self.after("a period was closed");
+        dated
+            .ledger()
+            .transfer_chain("two", vec![transfer("t-4"), transfer("t-5").correcting(id("t-2"))])
+            .await
+            .unwrap();
+        self.after("a chain was posted to the first instant that is open");
     }
 
     async fn a_hosts_own(&self) {
