@@ -226,6 +226,14 @@ impl Body {
         Ok(Self { type_name, schema: T::SCHEMA, format, bytes: Arc::from(bytes), digest: None })
     }
 
+    /// A value that was written as canonical JSON by other means than [`Body::of`], to the same bytes. For txn's own.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn written<T: Document>(json: &str) -> Self {
+        let (type_name, format) = (TypeName::Static(T::TYPE), Format::Json);
+        Self { type_name, schema: T::SCHEMA, format, bytes: Arc::from(json.as_bytes()), digest: None }
+    }
+
     /// A body of JSON bytes that somebody else wrote; they are stored as they are.
     #[must_use]
     pub fn raw(type_name: &str, schema: u16, json: Vec<u8>) -> Self {

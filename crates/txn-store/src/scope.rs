@@ -65,29 +65,21 @@ impl Scope {
     /// # Errors
     /// As [`Store::commit`]. A change that writes a reserved kind is [`Outcome::Refused`].
     pub async fn commit_many(&self, changes: Vec<Change>) -> Vec<Result<Outcome, Error>> {
-        let refusal = |change: &Change| match change.check_host() {
-            Err(invalid) if !self.may_write_reserved => Some(invalid),
-            _ => None,
-        };
-        if self.may_write_reserved || changes.iter().all(|change| refusal(change).is_none()) {
-            let commit = |change| Commit { tenant: self.tenant.clone(), change };
-            return self.store.commit(changes.into_iter().map(commit).collect()).await;
-        }
-        let mut outcomes = Vec::with_capacity(changes.len());
+        let refusal = |change: &Change| if self.may_write_reserved { None } else { change.check_host().err() };
+        let mut refused = Vec::new();
         let mut batch = Vec::with_capacity(changes.len());
-        for change in changes {
+        for (place, change) in changes.into_iter().enumerate() {
             match refusal(&change) {
-                Some(invalid) => outcomes.push(Some(Ok(Outcome::Refused(invalid.into())))),
-                None => {
-                    outcomes.push(None);
-                    batch.push(Commit { tenant: self.tenant.clone(), change });
-                }
+                Some(invalid) => refused.push((place, invalid)),
+                None => batch.push(Commit { tenant: self.tenant.clone(), change }),
             }
         }
-        let mut committed = self.store.commit(batch).await.into_iter();
-        let given = |outcome: Option<_>| outcome.or_else(|| committed.next());
-        let all = outcomes.into_iter().map(given);
-        all.map(|outcome| outcome.unwrap_or_else(|| Err(one_each("result for a change")))).collect()
+        let mut outcomes = self.store.commit(batch).await;
+        for (place, invalid) in refused {
+            // In order, so that each finds those before it in place.
+            outcomes.insert(place.min(outcomes.len()), Ok(Outcome::Refused(invalid.into())));
+        }
+        outcomes
     }
 
     /// An ask of this tenant, to be filled and given to [`Scope::get`].

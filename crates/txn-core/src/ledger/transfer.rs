@@ -224,7 +224,44 @@ impl Transferred {
     }
 }
 
+/// A posting of the usual length.
+const POSTING_BYTES_USUAL: usize = 128;
+
 impl Transferred {
+    /// The fact as it is stored. What most transfers are is written out directly, which takes a quarter of the time; the bytes are those of the derived form, as a test holds.
+    pub(super) fn body(&self) -> Body {
+        let is_plain = self.reference.is_empty()
+            && self.effective_at.is_none()
+            && self.metadata.is_empty()
+            && self.corrects.is_none()
+            && self.reverses.is_none()
+            && self.pended.is_empty()
+            && self.unpended.is_empty()
+            && self.kind == TransferKind::Posted;
+        if !is_plain || self.posted.is_empty() {
+            return body(self);
+        }
+        // No id holds a character that JSON would escape.
+        let mut json = String::with_capacity(self.posted.len().saturating_mul(POSTING_BYTES_USUAL).saturating_add(128));
+        json.push_str("{\"id\":\"");
+        json.push_str(&self.id);
+        json.push_str("\",\"kind\":\"posted\",\"posted\":[");
+        for (index, posting) in self.posted.iter().enumerate() {
+            json.push_str(if index == 0 { "{\"account\":\"" } else { ",{\"account\":\"" });
+            json.push_str(&posting.account);
+            json.push_str(match posting.side {
+                Side::Debit => "\",\"side\":\"debit\",\"amount\":{\"amount\":\"",
+                Side::Credit => "\",\"side\":\"credit\",\"amount\":{\"amount\":\"",
+            });
+            posting.amount.push_to(&mut json);
+            json.push_str("\",\"currency\":\"");
+            json.push_str(posting.amount.currency().code());
+            json.push_str("\"}}");
+        }
+        json.push_str("]}");
+        Body::written::<Self>(&json)
+    }
+
     /// The index terms of the fact: its id, its reference, what it corrects and reverses, and, when it says when it counts, each of its accounts with that.
     #[must_use]
     pub fn terms(&self) -> Vec<Term> {
@@ -321,7 +358,7 @@ pub fn transfer_by_itself(
     check(&command.postings)?;
     let conditions = core::mem::take(&mut command.conditions);
     let record = recorded(command, effective_at);
-    let body = body(&record).digested();
+    let body = record.body().digested();
     let mut fingerprint = Fingerprint::of_bytes(OPERATION, &body.content_digest());
     if !conditions.is_empty() {
         fingerprint = fingerprint.and(Fingerprint::of(super::condition::LABEL, &conditions));
@@ -466,4 +503,30 @@ pub fn transfer_of(entry: &Entry) -> Option<TransferId> {
         None => entry.change.rsplit('/').next()?,
     };
     TransferId::new(id).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_fact_that_is_written_out_has_the_bytes_of_its_derived_form(
+            id in "[a-zA-Z0-9._~%:-]{1,100}",
+            legs in proptest::collection::vec(("[a-z0-9._~%:-]{1,40}", any::<bool>(), any::<i128>(), 0usize..3), 0..5),
+            reference in "[a\"]{0,1}",
+        ) {
+            let currencies = [Currency::USD, Currency::JPY, Currency::BHD];
+            let posting = |(account, is_debit, minor, currency): &(String, bool, i128, usize)| Posting {
+                account: AccountId::new(account).unwrap(),
+                side: if *is_debit { Side::Debit } else { Side::Credit },
+                amount: Money::from_minor(*minor, currencies[*currency]),
+            };
+            let mut fact = Transferred::new(TransferId::new(id).unwrap(), TransferKind::Posted, reference);
+            fact.posted = legs.iter().map(posting).collect();
+            prop_assert_eq!(fact.body(), body(&fact));
+        }
+    }
 }
