@@ -5,7 +5,11 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use core::fmt;
+use core::{
+    fmt,
+    hash::{Hash, Hasher},
+    ops::Deref,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
@@ -116,12 +120,34 @@ impl Format {
 }
 
 /// Canonical bytes with their type, schema version and format. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct Body {
-    type_name: Arc<str>,
+    type_name: TypeName,
     schema: u16,
     format: Format,
     bytes: Arc<[u8]>,
+    /// The digest of the bytes, where it was needed before.
+    digest: Option<[u8; 32]>,
+}
+
+impl Body {
+    fn parts(&self) -> (&str, u16, Format, &[u8]) {
+        (&self.type_name, self.schema, self.format, &self.bytes)
+    }
+}
+
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Body {}
+
+impl Hash for Body {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
 }
 
 /// Why a body could not be written or read. Names the type and its schema version.
@@ -170,6 +196,24 @@ pub(crate) fn canonical_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>
     serde_json::to_vec(value)
 }
 
+/// The name of a type: that of one of this build's own needs no memory of its own.
+#[derive(Clone)]
+enum TypeName {
+    Static(&'static str),
+    Shared(Arc<str>),
+}
+
+impl Deref for TypeName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Static(name) => name,
+            Self::Shared(name) => name,
+        }
+    }
+}
+
 impl Body {
     /// Writes a value as canonical JSON.
     ///
@@ -178,7 +222,16 @@ impl Body {
     pub fn of<T: Document>(value: &T) -> Result<Self, BodyError> {
         let bytes = canonical_json(value)
             .map_err(|e| BodyError::Unwritable { type_name: T::TYPE.into(), reason: e.to_string() })?;
-        Ok(Self::raw(T::TYPE, T::SCHEMA, bytes))
+        let (type_name, format) = (TypeName::Static(T::TYPE), Format::Json);
+        Ok(Self { type_name, schema: T::SCHEMA, format, bytes: Arc::from(bytes), digest: None })
+    }
+
+    /// A value that was written as canonical JSON by other means than [`Body::of`], to the same bytes. For txn's own.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn written<T: Document>(json: &str) -> Self {
+        let (type_name, format) = (TypeName::Static(T::TYPE), Format::Json);
+        Self { type_name, schema: T::SCHEMA, format, bytes: Arc::from(json.as_bytes()), digest: None }
     }
 
     /// A body of JSON bytes that somebody else wrote; they are stored as they are.
@@ -190,7 +243,7 @@ impl Body {
     /// A body read back from a storage.
     #[must_use]
     pub fn stored(type_name: Arc<str>, schema: u16, format: Format, bytes: Arc<[u8]>) -> Self {
-        Self { type_name, schema, format, bytes }
+        Self { type_name: TypeName::Shared(type_name), schema, format, bytes, digest: None }
     }
 
     /// The same body without its content: type, schema and the digest of what it was stay.
@@ -204,12 +257,22 @@ impl Body {
     /// ```
     #[must_use]
     pub fn erased(&self) -> Self {
-        Self { format: Format::Erased, bytes: Arc::from(self.content_digest()), ..self.clone() }
+        Self { format: Format::Erased, bytes: Arc::from(self.content_digest()), digest: None, ..self.clone() }
+    }
+
+    /// The same body, which knows the digest of its content: for one that is digested more than once.
+    #[must_use]
+    pub fn digested(mut self) -> Self {
+        self.digest = Some(self.content_digest());
+        self
     }
 
     /// SHA-256 of the content; of an erased body, of what the content was.
     #[must_use]
     pub fn content_digest(&self) -> [u8; 32] {
+        if let Some(digest) = self.digest {
+            return digest;
+        }
         match (self.format, <[u8; 32]>::try_from(&*self.bytes)) {
             (Format::Erased, Ok(digest)) => digest,
             _ => Sha256::digest(&self.bytes).into(),
@@ -223,7 +286,7 @@ impl Body {
     /// erased.
     pub fn read<T: Document>(&self) -> Result<T, BodyError> {
         if self.format == Format::Erased {
-            return Err(BodyError::Erased { type_name: self.type_name.to_string() });
+            return Err(BodyError::Erased { type_name: String::from(&*self.type_name) });
         }
         if &*self.type_name == T::TYPE
             && self.schema < T::SCHEMA
@@ -233,14 +296,14 @@ impl Body {
         }
         if &*self.type_name != T::TYPE || self.schema != T::SCHEMA {
             return Err(BodyError::WrongType {
-                found: self.type_name.to_string(),
+                found: String::from(&*self.type_name),
                 found_schema: self.schema,
                 wanted: T::TYPE,
                 wanted_schema: T::SCHEMA,
             });
         }
         serde_json::from_slice(&self.bytes).map_err(|e| BodyError::Unreadable {
-            type_name: self.type_name.to_string(),
+            type_name: String::from(&*self.type_name),
             schema: self.schema,
             reason: e.to_string(),
         })
@@ -261,7 +324,10 @@ impl Body {
     /// The type's name, shared.
     #[must_use]
     pub fn type_name_shared(&self) -> Arc<str> {
-        Arc::clone(&self.type_name)
+        match &self.type_name {
+            TypeName::Static(name) => Arc::from(*name),
+            TypeName::Shared(name) => Arc::clone(name),
+        }
     }
 
     /// The version of the shape.
@@ -286,7 +352,7 @@ impl Body {
 impl fmt::Debug for Body {
     /// Type, schema and size; never the content, which may be personal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{} ({} bytes)", self.type_name, self.schema, self.bytes.len())
+        write!(f, "{}@{} ({} bytes)", &*self.type_name, self.schema, self.bytes.len())
     }
 }
 

@@ -9,7 +9,15 @@ pub(crate) struct Canon(Vec<u8>);
 
 impl Canon {
     pub(crate) fn new() -> Self {
-        Self(Vec::with_capacity(512))
+        Self::with_capacity(1_024)
+    }
+
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
@@ -30,12 +38,10 @@ impl Canon {
     /// The number of its bytes, then as few bytes of two's complement as it takes, highest first: most lanes are zero or small.
     pub(crate) fn wide(&mut self, value: i128) {
         let bytes = value.to_be_bytes();
-        let sign = if value < 0 { u8::MAX } else { 0 };
-        let redundant = bytes.windows(2).take_while(|pair| match pair {
-            [first, second] => *first == sign && (second ^ sign) & 0x80 == 0,
-            _ => false,
-        });
-        let minimal = bytes.get(redundant.count()..).unwrap_or(&bytes);
+        let same = if value < 0 { value.leading_ones() } else { value.leading_zeros() };
+        // One bit of the sign stays, and one byte of zero.
+        let redundant = (same.saturating_sub(1) / 8) as usize;
+        let minimal = bytes.get(redundant.min(15)..).unwrap_or(&bytes);
         self.bytes(minimal);
     }
 

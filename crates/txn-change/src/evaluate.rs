@@ -1,10 +1,10 @@
 //! The evaluator: the one place where versions, guards, idempotency, conservation and entries are judged.
 
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
 use crate::{
     change::{Add, Change, Expect, Fence},
-    counter::{Counter, Guard, Lanes, Status, Unit},
+    counter::{Class, Counter, Guard, Lanes, Status, Unit},
     fingerprint::Fingerprint,
     key::{Key, Term},
     log::{self, Entry},
@@ -182,9 +182,8 @@ struct Numbers<'a> {
 
 /// The running conservation sums of one class and unit.
 struct Sum {
-    class: String,
+    class: Arc<Class>,
     unit: Unit,
-    weights: [Option<[i8; 4]>; 2],
     totals: [i128; 2],
 }
 
@@ -321,10 +320,11 @@ impl<'a> Numbers<'a> {
             });
         }
         if counter.class.conserves.iter().any(Option::is_some) {
-            let (class, unit) = (counter.class.clone(), counter.unit.clone());
-            let known = self.sums.iter().position(|s| s.class == class.name && s.unit == unit);
+            let (class, unit) = (&counter.class, &counter.unit);
+            let known = self.sums.iter().position(|s| s.class.name == class.name && s.unit == *unit);
             let known = known.unwrap_or_else(|| {
-                self.sums.push(Sum { class: class.name.clone(), unit, weights: class.conserves, totals: [0; 2] });
+                let (class, unit) = (Arc::clone(class), Arc::clone(unit));
+                self.sums.push(Sum { class, unit, totals: [0; 2] });
                 self.sums.len().saturating_sub(1)
             });
             let sum = self.sums.get_mut(known).expect("found or just pushed");
@@ -336,7 +336,7 @@ impl<'a> Numbers<'a> {
     fn check_sums(&self) -> Result<(), Refusal> {
         for sum in &self.sums {
             if let Some(off_by) = sum.totals.into_iter().find(|total| *total != 0) {
-                return Err(Refusal::Unbalanced { class: sum.class.clone(), unit: sum.unit.clone(), off_by });
+                return Err(Refusal::Unbalanced { class: sum.class.name.clone(), unit: sum.unit.clone(), off_by });
             }
         }
         Ok(())
@@ -355,7 +355,7 @@ impl<'a> Numbers<'a> {
 
 impl Sum {
     fn add(&mut self, add: &Add) -> Option<()> {
-        for (total, weights) in self.totals.iter_mut().zip(self.weights) {
+        for (total, weights) in self.totals.iter_mut().zip(self.class.conserves) {
             if let Some(weights) = weights {
                 *total = total.checked_add(add.delta.weighted(weights)?)?;
             }

@@ -38,10 +38,15 @@ impl Fingerprint {
     /// Digests an operation's name and the bytes of its command.
     #[must_use]
     pub fn of_bytes(operation: &str, command: &[u8]) -> Self {
-        let mut canon = Canon::new();
-        canon.bytes(operation.as_bytes());
-        canon.bytes(command);
-        Self(canon.digest())
+        // As `Canon` writes them; the command may be long, and need not be copied.
+        let mut hasher = Sha256::new();
+        for bytes in [operation.as_bytes(), command] {
+            let mut length = Canon::with_capacity(10);
+            length.int(bytes.len() as u64);
+            hasher.update(length.as_bytes());
+            hasher.update(bytes);
+        }
+        Self(hasher.finalize().into())
     }
 
     /// The fingerprint of two commands asked as one.

@@ -96,6 +96,9 @@ impl Kind {
     }
 }
 
+/// Few keys are longer.
+const KEY_BYTES_USUAL: usize = 96;
+
 const TEXT: u8 = 1;
 const NUMBER: u8 = 2;
 const TIME: u8 = 3;
@@ -136,7 +139,11 @@ impl Key {
     /// Begins a key of that kind.
     #[must_use]
     pub fn of(kind: Kind) -> KeyBuilder {
-        KeyBuilder(kind.prefix())
+        // Room for most keys: building them allocates once.
+        let mut bytes = Vec::with_capacity(KEY_BYTES_USUAL.max(kind.0.len().saturating_add(1)));
+        bytes.extend_from_slice(kind.0.as_bytes());
+        bytes.push(0);
+        KeyBuilder(bytes)
     }
 
     /// A key read back from a storage.

@@ -78,7 +78,7 @@ impl Event {
         self.id.is_some() || self.body.is_reserved()
     }
 
-    pub(crate) fn write_to(&self, canon: &mut Canon) {
+    fn write_to(&self, canon: &mut Canon) {
         canon.bytes(self.id.as_deref().unwrap_or_default().as_bytes());
         canon.bytes(self.subject.as_ref().map(Key::as_bytes).unwrap_or_default());
         write_body(&self.body, canon);

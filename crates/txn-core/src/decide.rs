@@ -23,6 +23,9 @@ impl Context {
     }
 }
 
+/// The label of a condition that states what a decision has read of a counter: when it fails, decide again.
+pub const READ: txn_change::Label = txn_change::Label::new("read");
+
 /// A value and the version of the record that it was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Versioned<T> {

@@ -27,4 +27,4 @@ pub mod order;
 pub mod payment;
 pub mod quantity;
 
-pub use decide::{Context, Versioned};
+pub use decide::{Context, READ, Versioned};

@@ -93,6 +93,10 @@ mod tests {
             (Query::Counters(range()), "82298f5db0ac6c6d01ff"),
             (Query::entries(Key::of(kind).number(1).build()), "278816ae16d9d28101ff"),
             (Query::EventsByTerm(Range { until: Some(vec![1, 2]), ..range() }), "c5c4bcd45719603201ff"),
+            (
+                Query::EventsByTerm(Range { from: Some(vec![1]), until: Some(vec![2]), ..range() }),
+                "4bc614ed23567bed01ff",
+            ),
             (Query::Changes, "392eacb1fdb9e81d01ff"),
         ];
         let texts = queries

@@ -11,7 +11,7 @@ use crate::{
 pub(crate) fn start(range: &Range, after: Option<&[u8]>) -> Vec<u8> {
     match after {
         Some(key) => [key, &[0]].concat(),
-        None => range.prefix.clone(),
+        None => range.start().to_vec(),
     }
 }
 

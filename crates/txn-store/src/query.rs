@@ -4,7 +4,7 @@ use txn_change::{ChangeId, Counter, Entry, Key, KeyBuilder, Kind, Record, Stored
 
 use crate::{cursor::Cursor, store::Recorded};
 
-/// A range of keys or terms: all that begin with `prefix`, and, where `until` is given, stand before it.
+/// A range of keys or terms: all that begin with `prefix`, and, where they are given, stand at or behind `from`, and before `until`.
 ///
 /// ```
 /// use txn_change::{Key, Kind};
@@ -20,6 +20,8 @@ use crate::{cursor::Cursor, store::Recorded};
 pub struct Range {
     /// What every key begins with.
     pub prefix: Vec<u8>,
+    /// The first key that may be in the range; keys with the prefix that stand before it are not read.
+    pub from: Option<Vec<u8>>,
     /// The first key that is no longer in the range.
     pub until: Option<Vec<u8>>,
 }
@@ -28,13 +30,30 @@ impl Range {
     /// All keys of a kind, or all terms of an index.
     #[must_use]
     pub fn kind(kind: Kind) -> Self {
-        Self { prefix: kind.prefix(), until: None }
+        Self { prefix: kind.prefix(), from: None, until: None }
     }
 
     /// All keys that begin with these segments.
     #[must_use]
     pub fn prefix(builder: KeyBuilder) -> Self {
-        Self { prefix: builder.prefix(), until: None }
+        Self { prefix: builder.prefix(), from: None, until: None }
+    }
+
+    /// Begins the range at this key.
+    ///
+    /// ```
+    /// use txn_change::{Key, Kind};
+    /// use txn_store::Range;
+    /// let note = Key::of(Kind::new("note")?);
+    /// let range = Range::prefix(note.clone()).from(note.clone().number(3)).until(note.clone().number(5));
+    /// let within = |number| range.contains(note.clone().number(number).build().as_bytes());
+    /// assert_eq!([2, 3, 4, 5].map(within), [false, true, true, false]);
+    /// # Ok::<(), txn_change::KeyError>(())
+    /// ```
+    #[must_use]
+    pub fn from(mut self, begin: KeyBuilder) -> Self {
+        self.from = Some(begin.prefix());
+        self
     }
 
     /// Ends the range before this key.
@@ -47,7 +66,15 @@ impl Range {
     /// Whether the encoded key is in the range.
     #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {
-        key.starts_with(&self.prefix) && self.until.as_deref().is_none_or(|until| key < until)
+        key.starts_with(&self.prefix)
+            && self.from.as_deref().is_none_or(|from| from <= key)
+            && self.until.as_deref().is_none_or(|until| key < until)
+    }
+
+    /// The first byte string at which the range may have a key.
+    #[must_use]
+    pub fn start(&self) -> &[u8] {
+        self.from.as_deref().map_or(&self.prefix, |from| from.max(&self.prefix))
     }
 
     /// The first byte string behind the range; `None` when there is none.
@@ -105,7 +132,12 @@ impl Query {
             let mut bytes = vec![tag];
             bytes.extend((range.prefix.len() as u64).to_be_bytes());
             bytes.extend(&range.prefix);
-            bytes.push(u8::from(range.until.is_some()));
+            // A range without a beginning of its own has the bytes that it had before there was one.
+            bytes.push(u8::from(range.until.is_some()) | (u8::from(range.from.is_some()) << 1));
+            if let Some(from) = &range.from {
+                bytes.extend((from.len() as u64).to_be_bytes());
+                bytes.extend(from);
+            }
             bytes.extend(range.until.iter().flatten());
             bytes
         };

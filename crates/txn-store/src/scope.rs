@@ -60,6 +60,28 @@ impl Scope {
         self.store.commit(batch).await.pop().unwrap_or_else(|| Err(one_each("result for a change")))
     }
 
+    /// Commits changes in one call, each on its own: one result each, in order; a later one sees the earlier ones.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]. A change that writes a reserved kind is [`Outcome::Refused`].
+    pub async fn commit_many(&self, changes: Vec<Change>) -> Vec<Result<Outcome, Error>> {
+        let refusal = |change: &Change| if self.may_write_reserved { None } else { change.check_host().err() };
+        let mut refused = Vec::new();
+        let mut batch = Vec::with_capacity(changes.len());
+        for (place, change) in changes.into_iter().enumerate() {
+            match refusal(&change) {
+                Some(invalid) => refused.push((place, invalid)),
+                None => batch.push(Commit { tenant: self.tenant.clone(), change }),
+            }
+        }
+        let mut outcomes = self.store.commit(batch).await;
+        for (place, invalid) in refused {
+            // In order, so that each finds those before it in place.
+            outcomes.insert(place.min(outcomes.len()), Ok(Outcome::Refused(invalid.into())));
+        }
+        outcomes
+    }
+
     /// An ask of this tenant, to be filled and given to [`Scope::get`].
     #[must_use]
     pub fn ask(&self) -> Ask {
@@ -73,6 +95,14 @@ impl Scope {
     pub async fn get(&self, ask: Ask) -> Result<Snapshot, Error> {
         let ask = Ask { tenant: self.tenant.clone(), ..ask };
         self.store.get(vec![ask]).await?.pop().ok_or_else(|| one_each("snapshot for an ask"))
+    }
+
+    /// Reads snapshots in one call, one per ask, in order; each is answered for this scope's tenant.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn get_many(&self, asks: Vec<Ask>) -> Result<Vec<Snapshot>, Error> {
+        self.store.get(asks.into_iter().map(|ask| Ask { tenant: self.tenant.clone(), ..ask }).collect()).await
     }
 
     /// Settles an id whose outcome is unknown: says what was committed under it, or plants there that nothing was, so that a change which comes late is refused with

@@ -3,8 +3,13 @@
 use std::marker::PhantomData;
 
 use serde::Serialize;
-use txn_change::{Body, BodyError, Change, ChangeId, Document, Expect, Fingerprint, Link, Refusal, Timestamp};
-use txn_core::{Context, Versioned};
+use txn_change::{
+    Body, BodyError, Change, ChangeId, Document, Expect, Fingerprint, Link, Record, Refusal, Stored, Timestamp,
+};
+use txn_core::{
+    Context, READ, Versioned,
+    ledger::{Period, check_period, period_key},
+};
 use txn_store::{Ask, Outcome, Receipt, Scope, Snapshot};
 
 use crate::{
@@ -68,6 +73,18 @@ pub(crate) enum Stop {
     Rejected(Rejection),
     /// What was read could not be understood.
     Unreadable(BodyError),
+    /// Another check said no.
+    Failed(Failure),
+}
+
+impl From<Stop> for Failure {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Rejected(rejection) => Self::Rejected(rejection),
+            Stop::Unreadable(error) => Self::Unreadable(error),
+            Stop::Failed(failure) => failure,
+        }
+    }
 }
 
 impl<R: Into<Rejection>> From<R> for Stop {
@@ -85,7 +102,7 @@ pub(crate) fn versioned<T: Document>(snapshot: &Snapshot, index: usize) -> Resul
 impl Decider {
     /// The id of a change: the operation and the key of the request, so that one key under two operations is two ids.
     pub(crate) fn id(operation: &str, key: &str) -> Result<ChangeId, Failure> {
-        Ok(ChangeId::new(format!("{operation}/{key}"))?)
+        Ok(ChangeId::new([operation, "/", key].concat())?)
     }
 
     /// Runs one decision to its end. Holds of money that have run out and stand in its way are given back in the same commit.
@@ -129,27 +146,21 @@ impl Decider {
         ask: Ask,
         decide: impl Fn(&Context, &Snapshot) -> Result<Change, Stop>,
     ) -> Result<Attempt, Failure> {
+        let mut ask = ask;
+        if self.effective_at.is_some() {
+            // What counts when it is committed is never in a period that is closed, so only this has to look.
+            ask.records.push(period_key());
+        }
         let read = ask.records.clone();
         let snapshot = self.scope.get(ask).await?;
         if let Some(stored) = snapshot.stored {
-            if stored.fingerprint != fingerprint {
-                let id = id.clone();
-                let is_given_up = stored.fingerprint == Fingerprint::NOT_DONE;
-                return Err(if is_given_up { Failure::GivenUp { id } } else { Failure::KeyReused { id } });
-            }
-            return Ok(Attempt::Done(Receipt {
-                answer: stored.answer,
-                replayed: true,
-                recorded_at: stored.recorded_at,
-                freshness: txn_store::Freshness::default(),
-                head: Link::default(),
-            }));
+            return replay(id, fingerprint, stored).map(Attempt::Done);
+        }
+        if let Some(effective_at) = self.effective_at {
+            check_open(snapshot.records.last().and_then(Option::as_ref), effective_at)?;
         }
         let context = Context { id: id.clone(), fingerprint, now: snapshot.now, effective_at: self.effective_at };
-        let mut change = decide(&context, &snapshot).map_err(|stop| match stop {
-            Stop::Rejected(rejection) => Failure::Rejected(rejection),
-            Stop::Unreadable(error) => Failure::Unreadable(error),
-        })?;
+        let mut change = decide(&context, &snapshot).map_err(Failure::from)?;
         // Everything that was read must still be so; what is put states it itself.
         for (key, record) in read.into_iter().zip(&snapshot.records) {
             let stated = change.put.iter().any(|put| put.key == key) || change.require.iter().any(|r| r.key == key);
@@ -157,14 +168,38 @@ impl Decider {
                 change = change.require(key, Expect::of(record.as_ref().map(|r| r.version)));
             }
         }
-        match self.scope.commit(change).await? {
-            Outcome::Done(receipt) => Ok(Attempt::Done(receipt)),
-            Outcome::Refused(Refusal::KeyReused { id }) => Err(Failure::KeyReused { id }),
-            Outcome::Refused(Refusal::GivenUp { id }) => Err(Failure::GivenUp { id }),
-            Outcome::Refused(refusal) if refusal.is_conflict() => Ok(Attempt::Conflict),
-            Outcome::Refused(refusal) => Ok(Attempt::Refused(refusal)),
-            Outcome::Unknown(id) => Err(Failure::Unknown { id }),
-        }
+        attempt(self.scope.commit(change).await?)
+    }
+}
+
+/// What a stored answer is to whoever asks under its id.
+pub(crate) fn replay(id: &ChangeId, fingerprint: Fingerprint, stored: Stored) -> Result<Receipt, Failure> {
+    if stored.fingerprint != fingerprint {
+        let id = id.clone();
+        let is_given_up = stored.fingerprint == Fingerprint::NOT_DONE;
+        return Err(if is_given_up { Failure::GivenUp { id } } else { Failure::KeyReused { id } });
+    }
+    let Stored { answer, recorded_at, .. } = stored;
+    let (freshness, head) = (txn_store::Freshness::default(), Link::default());
+    Ok(Receipt { answer, replayed: true, recorded_at, freshness, head })
+}
+
+/// Whether the period of an instant is open, by the record of periods.
+pub(crate) fn check_open(record: Option<&Record>, effective_at: Timestamp) -> Result<(), Failure> {
+    let period: Option<Period> = record.map(|record| record.body.read()).transpose()?;
+    check_period(period.as_ref(), effective_at).map_err(|closed| Failure::Rejected(closed.into()))
+}
+
+/// What an outcome is to the loop.
+pub(crate) fn attempt(outcome: Outcome) -> Result<Attempt, Failure> {
+    match outcome {
+        Outcome::Done(receipt) => Ok(Attempt::Done(receipt)),
+        Outcome::Refused(Refusal::KeyReused { id }) => Err(Failure::KeyReused { id }),
+        Outcome::Refused(Refusal::GivenUp { id }) => Err(Failure::GivenUp { id }),
+        Outcome::Refused(refusal) if refusal.is_conflict() => Ok(Attempt::Conflict),
+        Outcome::Refused(Refusal::ConditionFailed { label, .. }) if label == READ => Ok(Attempt::Conflict),
+        Outcome::Refused(refusal) => Ok(Attempt::Refused(refusal)),
+        Outcome::Unknown(id) => Err(Failure::Unknown { id }),
     }
 }
 

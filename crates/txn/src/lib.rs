@@ -75,7 +75,9 @@ pub use gateway::{Gateway, GatewayCall, GatewayOperation, GatewayResult, InertGa
 pub use inbox::Inbox;
 pub use inventory::Inventory;
 pub use leases::Leases;
-pub use ledger::{AccountBalance, AccountHistory, BALANCES_MAX, Ledger, RolledUp, Standing};
+pub use ledger::{
+    AccountBalance, AccountHistory, AsOf, Axis, BALANCES_MAX, Ledger, Line, RolledUp, Standing, Statement, StatementOf,
+};
 pub use orders::{Orders, Ship};
 pub use payments::Payments;
 pub use relay::Relay;

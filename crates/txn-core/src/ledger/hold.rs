@@ -179,14 +179,7 @@ impl Hold {
     /// The fact of the hold's next transfer.
     pub(super) fn transferred(&mut self, kind: TransferKind) -> Transferred {
         self.transfers = self.transfers.saturating_add(1);
-        Transferred {
-            id: self.transfer_id(self.transfers),
-            kind,
-            reference: self.reference.clone(),
-            posted: Vec::new(),
-            pended: Vec::new(),
-            unpended: Vec::new(),
-        }
+        Transferred::new(self.transfer_id(self.transfers), kind, self.reference.clone())
     }
 }
 

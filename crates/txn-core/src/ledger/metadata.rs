@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(long, Err(MetadataError::Value { name: "note".into(), length: 201, max: 200 }));
 /// # Ok::<(), MetadataError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Metadata(BTreeMap<String, String>);
 
@@ -51,6 +51,8 @@ pub enum MetadataError {
 }
 
 impl Metadata {
+    /// No metadata.
+    pub const EMPTY: Self = Self(BTreeMap::new());
     /// Entries, at most.
     pub const ENTRIES_MAX: usize = 16;
     /// Bytes of a name, at most.

@@ -6,15 +6,20 @@
 
 mod account;
 mod balance;
+mod chain;
+mod condition;
 mod history;
 mod hold;
 mod hold_steps;
 mod limits;
 mod metadata;
+mod period;
 mod rejection;
+mod reversal;
 mod status;
 mod template;
 mod transfer;
+mod up_to;
 
 pub use account::{
     ACCOUNT_KIND, ACCOUNT_LEVELS_MAX, ACCOUNT_NAME_BYTES_MAX, Account, AccountType, DescribeAccount, LEDGER_KIND,
@@ -22,6 +27,8 @@ pub use account::{
     record_key,
 };
 pub use balance::Balance;
+pub use chain::{CHAIN_MAX, Chained, transfer_chain};
+pub use condition::{Condition, Is, Measure};
 pub use history::{AccountChange, AccountChanged, AccountState, REASON_BYTES_MAX, changes_of};
 pub(crate) use hold::fitted;
 pub use hold::{HOLD_KIND, Hold, HoldExtended, HoldState, due_prefix, hold_key};
@@ -30,7 +37,13 @@ pub use hold_steps::{
 };
 pub use limits::{Limits, Overdraft, SetLimits, set_limits};
 pub use metadata::{Metadata, MetadataError};
+pub use period::{ClosePeriod, PERIOD_KIND, Period, PeriodClosed, check_period, close_period, period_key};
 pub use rejection::{Rejection, explain};
+pub use reversal::{Effective, Funds, REVERSAL_KIND, Reverse, Reversed, original_date, reversal_key, reverse};
 pub use status::{SetStatus, set_status};
 pub use template::{AccountTemplate, TemplateError};
-pub use transfer::{Posting, Side, TRANSFER_INDEX, Transfer, TransferKind, Transferred, transfer, transfers_of};
+pub use transfer::{
+    Posting, Side, TRANSFER_INDEX, Transfer, TransferKind, Transferred, corrections_of, dated_transfers_of,
+    reversals_of, transfer, transfer_by_itself, transfer_fact, transfer_of, transfers_of,
+};
+pub use up_to::{TransferUpTo, transfer_up_to};

@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use txn_change::{Refusal, Status, Timestamp};
 
-use super::{account::account_prefix, hold::HoldState, limits::CEILING};
+use super::{account::account_prefix, condition::LABEL, hold::HoldState, limits::CEILING, transfer::TransferKind};
 use crate::{
     id::{AccountId, LedgerHoldId, TransferId},
     money::{Currency, Money},
@@ -235,6 +235,97 @@ pub enum Rejection {
         /// What was asked for.
         asked: Money,
     },
+    /// A condition of a transfer does not hold.
+    #[error("condition {condition} does not hold: the value of {account} in {currency} is {found}")]
+    ConditionFailed {
+        /// The account.
+        account: String,
+        /// The currency.
+        currency: String,
+        /// The number of the condition, from 0; in a chain, through all of its transfers.
+        condition: usize,
+        /// What was found: minor units, or a version.
+        found: i128,
+    },
+    /// A chain without a transfer.
+    #[error("a chain of no transfers")]
+    EmptyChain,
+    /// A chain of too many transfers.
+    #[error("a chain of {found} transfers; at most {max} are allowed")]
+    ChainTooLong {
+        /// How many.
+        found: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Neither account has room for a transfer of as much as possible.
+    #[error("nothing can be moved from the debit of {debit} to the credit of {credit}")]
+    NothingToMove {
+        /// The account to debit.
+        debit: AccountId,
+        /// The account to credit.
+        credit: AccountId,
+    },
+    /// There is no such transfer.
+    #[error("there is no transfer {transfer}")]
+    UnknownTransfer {
+        /// The transfer.
+        transfer: TransferId,
+    },
+    /// A reversal is not reversed; post what is right instead.
+    #[error("{transfer} is a reversal itself")]
+    IsReversal {
+        /// The transfer.
+        transfer: TransferId,
+    },
+    /// What has posted nothing cannot be reversed.
+    #[error("the transfer {transfer} is {kind:?}: it has posted nothing")]
+    NotPosted {
+        /// The transfer.
+        transfer: TransferId,
+        /// What it did.
+        kind: TransferKind,
+    },
+    /// All of it was reversed before.
+    #[error("the transfer {transfer} was reversed before")]
+    AlreadyReversed {
+        /// The transfer.
+        transfer: TransferId,
+    },
+    /// Only a transfer of two legs is reversed in parts.
+    #[error("the transfer {transfer} has {found} legs; only one of 2 is reversed in parts")]
+    NotTwoLegged {
+        /// The transfer.
+        transfer: TransferId,
+        /// How many legs it has.
+        found: usize,
+    },
+    /// More than is left to reverse.
+    #[error("{left} of the transfer {transfer} is left to reverse, {asked} was asked for")]
+    ExceedsTransfer {
+        /// The transfer.
+        transfer: TransferId,
+        /// What is left.
+        left: Money,
+        /// What was asked for.
+        asked: Money,
+    },
+    /// The period in which it would count is closed.
+    #[error("what counts at {effective_at} lies in a closed period; it is closed until {until}")]
+    PeriodClosed {
+        /// The first instant that is open.
+        until: Timestamp,
+        /// When it would count.
+        effective_at: Timestamp,
+    },
+    /// The period is not over.
+    #[error("a period until {until} is not over at {now}")]
+    PeriodNotOver {
+        /// Its end.
+        until: Timestamp,
+        /// The store's time.
+        now: Timestamp,
+    },
 }
 
 /// Says in the words of a ledger why the evaluator refused a posting.
@@ -256,6 +347,11 @@ pub fn explain(refusal: &Refusal) -> Option<Rejection> {
         Refusal::CounterNotOpen { counter, .. } => {
             let (account, _) = account_prefix(counter)?;
             Some(Rejection::AccountNotOpen { account })
+        }
+        Refusal::ConditionFailed { counter, label, value } => {
+            let (account, currency) = account_prefix(counter)?;
+            let condition = label.index(LABEL)?;
+            Some(Rejection::ConditionFailed { account, currency, condition, found: *value })
         }
         Refusal::Overflow { counter, .. } => account_prefix(counter).map(|_| Rejection::Overflow),
         Refusal::FactExists { id } => {

@@ -11,6 +11,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::format::Text;
 use super::{Currency, Money};
 
+impl Money {
+    /// Adds the decimal text, as it stands in JSON.
+    pub(crate) fn push_to(self, json: &mut alloc::string::String) {
+        json.push_str(Text::of(self).as_str());
+    }
+}
+
 impl Serialize for Money {
     /// Writes the digits from the stack; nothing is allocated here.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

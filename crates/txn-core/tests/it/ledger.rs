@@ -261,7 +261,7 @@ fn postings_that_are_not_sound_are_refused() {
     let unknown = Rejection::UnknownAccount { account: "shop".into(), currency: "EUR".into() };
     assert_eq!(refused(world.transfer("t", "wallet", "shop", Money::from_minor(1, euro))), unknown);
     let leg = |account, side, amount| Posting { account: account_id(account), side, amount };
-    let of = |postings| Transfer { id: TransferId::new("t").unwrap(), postings, reference: String::new() };
+    let of = |postings| Transfer::new(TransferId::new("t").unwrap(), postings);
     let mixed = vec![leg("wallet", Side::Debit, usd(1)), leg("shop", Side::Credit, Money::from_minor(1, euro))];
     assert!(matches!(refused(world.post(&of(mixed))), Rejection::Unbalanced { .. }));
     for found in 0..2 {
@@ -280,11 +280,7 @@ fn an_account_is_not_on_both_sides() {
     assert_eq!(world.authorise("h", "wallet", "wallet", usd(1), None), same());
     let leg = |account, side, amount| Posting { account: account_id(account), side, amount: usd(amount) };
     let postings = vec![leg("wallet", Side::Debit, 3), leg("shop", Side::Credit, 2), leg("wallet", Side::Credit, 1)];
-    assert_eq!(
-        world.post(&Transfer { id: TransferId::new("t").unwrap(), postings, reference: String::new() }),
-        same(),
-        "not even beside others"
-    );
+    assert_eq!(world.post(&Transfer::new(TransferId::new("t").unwrap(), postings)), same(), "not even beside others");
 }
 
 /// Legs that balance, and whose sum on one account leaves 128 bits, used to be posted as the largest number there is.
@@ -296,7 +292,7 @@ fn the_legs_of_one_account_do_not_saturate() {
     let leg = |account, side| Posting { account: account_id(account), side, amount: usd(i128::MAX) };
     let pair = [leg("float", Side::Debit), leg("income", Side::Credit)];
     let postings = [pair.clone(), pair].concat();
-    let refused = world.post(&Transfer { id: TransferId::new("t").unwrap(), postings, reference: String::new() });
+    let refused = world.post(&Transfer::new(TransferId::new("t").unwrap(), postings));
     assert_eq!(refused, Err(No::Ledger(Rejection::Overflow)));
     assert_eq!(world.balance(&account_id("float")), [0; 4]);
 }

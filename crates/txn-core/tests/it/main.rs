@@ -17,6 +17,7 @@ mod ledger;
 mod ledger_walk;
 mod order;
 mod payment;
+mod posting;
 mod schema;
 mod shop;
 mod walk;

@@ -73,7 +73,7 @@ fn events(contents: &Contents) -> Vec<Recorded> {
 }
 
 async fn agrees(whole: &Contents, of: &Subject) -> Checked {
-    let everything = Range { prefix: Vec::new(), until: None };
+    let everything = Range { prefix: Vec::new(), from: None, until: None };
     let mut records = Vec::new();
     for row in &whole.records {
         let Row::Record { tenant, key, record, indexed } = row else { continue };

@@ -60,12 +60,15 @@ async fn done_at_once(subject: &Subject, change: Change) -> Checked<bool> {
 async fn a_dropped_commit_is_whole_or_nothing(harness: &Harness) -> Checked {
     let subject = harness.fresh().await?;
     let (scope, mut written) = (scope(&subject), 0u32);
-    for is_one in [false, true] {
+    for way in ["one", "many", "batch"] {
         let mut drops = Drops::new();
         while !drops.is_over() {
-            let ids: Vec<String> = (0..2).map(|nth| format!("{is_one}-{}-{nth}", drops.calls())).collect();
-            if is_one {
+            let ids: Vec<String> = (0..2).map(|nth| format!("{way}-{}-{nth}", drops.calls())).collect();
+            if way == "one" {
                 drops.call(scope.commit(whole(some("an id", ids.first())?)?)).await;
+            } else if way == "many" {
+                let changes = ids.iter().map(|id| whole(id)).collect::<Checked<Vec<Change>>>()?;
+                drops.call(scope.commit_many(changes)).await;
             } else {
                 let mut batch = Vec::new();
                 for id in &ids {
@@ -241,6 +244,7 @@ async fn a_dropped_reading_leaves_nothing_locked(harness: &Harness) -> Checked {
         subject.store.watch(Position(1 << 60)),
         subject.store.health(),
         scope.get(ask()?),
+        scope.get_many(vec![ask()?, ask()?]),
         scope.record(key.clone()),
         scope.counter(counter.clone()),
         scope.find(&query, None, 1),

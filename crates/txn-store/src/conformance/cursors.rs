@@ -42,7 +42,7 @@ fn queries() -> Checked<Vec<Query>> {
     Ok(vec![
         Query::Records(notes),
         Query::Records(empty_end),
-        Query::Records(Range { prefix: Vec::new(), until: None }),
+        Query::Records(Range { prefix: Vec::new(), from: None, until: None }),
         Query::RecordsByTerm(words.clone()),
         Query::Counters(Range::kind(Kind::new("tally")?)),
         Query::entries(tally("busy")?),

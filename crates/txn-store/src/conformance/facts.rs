@@ -55,7 +55,7 @@ async fn events_are_found_by_term_in_order_of_position(harness: &Harness) -> Che
         subject.done(change(&format!("c-{index}"))?.append(event)).await?;
     }
     for limit in [1, 2, 7] {
-        let of_a = Query::EventsByTerm(Range { prefix: term("a")?.as_bytes().to_vec(), until: None });
+        let of_a = Query::EventsByTerm(Range { prefix: term("a")?.as_bytes().to_vec(), from: None, until: None });
         equal("events of a", &texts(subject.all(&of_a, limit).await?), &strings(&[0, 1, 3, 4, 6, 7, 9, 10]))?;
         let of_all = Query::EventsByTerm(Range::kind(Kind::new("by-word")?));
         let expected = strings(&[0, 1, 3, 4, 6, 7, 9, 10, 1, 4, 7, 10]);

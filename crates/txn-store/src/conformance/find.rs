@@ -125,18 +125,23 @@ async fn a_range_is_a_range_of_bytes(harness: &Harness) -> Checked {
     keys.sort();
     let ranges = [
         Range::kind(kind()?),
-        Range { prefix: Vec::new(), until: None },
+        Range { prefix: Vec::new(), from: None, until: None },
         Range::prefix(Key::of(kind()?).text("text")?),
         Range::prefix(Key::of(kind()?).text("text")?.text("a")?),
         // A prefix within a segment, which is no whole key.
-        Range { prefix: note("text")?.as_bytes().iter().copied().take(8).collect(), until: None },
+        Range { prefix: note("text")?.as_bytes().iter().copied().take(8).collect(), from: None, until: None },
         Range::prefix(Key::of(kind()?).text("at")?).until(at(10)?),
         Range::prefix(Key::of(kind()?).text("at")?).until(at(0)?),
+        Range::prefix(Key::of(kind()?).text("at")?).from(at(10)?),
+        Range::prefix(Key::of(kind()?).text("at")?).from(at(9)?).until(at(256)?),
+        Range::prefix(Key::of(kind()?).text("at")?).from(at(10)?).until(at(9)?),
+        Range::prefix(Key::of(kind()?).text("text")?).from(at(10)?),
+        Range::kind(kind()?).from(Key::of(Kind::new("o")?)),
         Range::prefix(at(u64::MAX)?),
         Range::prefix(Key::of(kind()?).text("time")?).until(Key::of(kind()?).text("time")?.time(Timestamp::EPOCH)),
         Range::kind(kind()?).until(Key::of(Kind::new("a")?)),
-        Range { prefix: vec![0xFF], until: None },
-        Range { prefix: vec![0xFF, 0xFF], until: Some(vec![0xFF]) },
+        Range { prefix: vec![0xFF], from: None, until: None },
+        Range { prefix: vec![0xFF, 0xFF], from: None, until: Some(vec![0xFF]) },
     ];
     for range in ranges {
         let within: Vec<Key> = keys.iter().filter(|key| range.contains(key.as_bytes())).cloned().collect();

@@ -133,7 +133,7 @@ async fn a_commit_that_was_acknowledged_is_seen(harness: &Harness) -> Checked {
                 let is_seen = seen.stored.is_some() && seen.records.iter().all(Option::is_some);
                 holds(format!("{id} is seen by get"), is_seen)?;
                 holds("the snapshot's time is not before the commit's", seen.now >= receipt.recorded_at)?;
-                let query = Query::Records(Range { prefix: note(&id)?.as_bytes().to_vec(), until: None });
+                let query = Query::Records(Range { prefix: note(&id)?.as_bytes().to_vec(), from: None, until: None });
                 equal(&format!("{id} by find"), &subject.all(&query, 2).await?.len(), &1)?;
                 let is_in_log = subject.log(1_000).await?.iter().any(|item| item.recorded.change.as_str() == id);
                 holds(format!("{id} is in the log"), is_in_log)?;

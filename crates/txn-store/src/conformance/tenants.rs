@@ -53,9 +53,9 @@ async fn a_tenant_sees_nothing_of_another(harness: &Harness) -> Checked {
         equal("a snapshot of foreign rows", &found, &absent)?;
         let words = Range::kind(Kind::new("by-word")?);
         let queries = [
-            Query::Records(Range { prefix: Vec::new(), until: None }),
+            Query::Records(Range { prefix: Vec::new(), from: None, until: None }),
             Query::RecordsByTerm(words.clone()),
-            Query::Counters(Range { prefix: Vec::new(), until: None }),
+            Query::Counters(Range { prefix: Vec::new(), from: None, until: None }),
             Query::entries(tally("t")?),
             Query::EventsByTerm(words),
         ];

@@ -87,7 +87,8 @@ async fn terms_follow_the_record(harness: &Harness) -> Checked {
         distinct.dedup();
         equal(&format!("rows found for {terms:?}"), &words(&subject).await?.len(), &distinct.len())?;
         for word in ["a", "b", "c"] {
-            let of_word = Query::RecordsByTerm(Range { prefix: term(word)?.as_bytes().to_vec(), until: None });
+            let of_word =
+                Query::RecordsByTerm(Range { prefix: term(word)?.as_bytes().to_vec(), from: None, until: None });
             let found = subject.all(&of_word, 1).await?.len();
             equal(&format!("rows of {word} for {terms:?}"), &found, &usize::from(terms.contains(&word)))?;
         }

@@ -48,7 +48,7 @@ fn foreign() -> Error {
 
 /// The first key at or behind which to look, as a key. An empty prefix is no key, so it ranges from the beginning.
 fn start<T>(range: &Range, after: Option<T>, first: impl FnOnce(&[u8]) -> T) -> Bound<T> {
-    after.map_or_else(|| Bound::Included(first(&range.prefix)), Bound::Excluded)
+    after.map_or_else(|| Bound::Included(first(range.start())), Bound::Excluded)
 }
 
 fn key_of(bytes: &[u8]) -> Result<Key, Error> {

@@ -124,7 +124,7 @@ impl Finder<'_> {
 
     async fn records_by_term(&mut self, range: &Range, after: Option<&[u8]>) -> Result<Vec<Placed>, Unread> {
         // No key is empty: what begins the range stands behind its prefix with an empty one.
-        let (term, key) = after.map(split_pair).transpose()?.unwrap_or((&range.prefix, &[]));
+        let (term, key) = after.map(split_pair).transpose()?.unwrap_or((range.start(), &[]));
         let text = self.statement(
             "SELECT t.key, r.version, r.terms, r.type, (r.schema::int8 << 8) | r.format, r.body, t.term \
              FROM $s.term t LEFT JOIN $s.record r ON r.tenant = t.tenant AND r.key = t.key \
@@ -143,7 +143,7 @@ impl Finder<'_> {
 
     async fn events_by_term(&mut self, range: &Range, after: Option<&[u8]>) -> Result<Vec<Placed>, Unread> {
         let (term, ticket, ord) = match after {
-            None => (&range.prefix[..], 0, -1),
+            None => (range.start(), 0, -1),
             Some(place) => {
                 let (rest, ord) = place.split_last_chunk::<4>().ok_or_else(foreign)?;
                 let (term, ticket) = rest.split_last_chunk::<8>().ok_or_else(foreign)?;

@@ -91,7 +91,7 @@ impl Finder<'_> {
 
     fn records_by_term(&mut self, range: &Range, after: Option<&[u8]>) -> Result<Vec<Placed>, Error> {
         // No key is empty: what begins the range stands behind its prefix with an empty one.
-        let (term, key) = after.map(split_pair).transpose()?.unwrap_or((&range.prefix, &[]));
+        let (term, key) = after.map(split_pair).transpose()?.unwrap_or((range.start(), &[]));
         let params = (self.number, term, key, end(range), self.limit);
         self.collect(sql::FIND_BY_TERM, params, "record", |fields, _, _| {
             let (key, term) = (fields.key(0)?, fields.key(7)?);
@@ -104,7 +104,7 @@ impl Finder<'_> {
 
     fn events_by_term(&mut self, range: &Range, after: Option<&[u8]>) -> Result<Vec<Placed>, Error> {
         let (term, position) = match after {
-            None => (&range.prefix[..], 0),
+            None => (range.start(), 0),
             Some(place) => {
                 let (term, position) = place.split_last_chunk::<8>().ok_or_else(foreign)?;
                 (term, i64::from_be_bytes(*position))

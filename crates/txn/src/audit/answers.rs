@@ -4,7 +4,7 @@ use txn_change::{Body, ChangeId, Document, Event, Format};
 use txn_core::{
     aftersale::{Received, Return, ReturnState},
     inventory::HoldAnswer,
-    ledger::{AccountChanged, Transferred},
+    ledger::{AccountChanged, Chained, Period, PeriodClosed, Transferred},
     order::OrderAnswer,
     payment::Payment,
 };
@@ -35,6 +35,14 @@ impl Books {
             <Transferred as Document>::TYPE | <AccountChanged as Document>::TYPE => {
                 Some(events.iter().any(|event| event.body == *answer))
             }
+            <Chained as Document>::TYPE => read(findings, subject, answer).map(|answer: Chained| {
+                let made = events.iter().filter_map(|event| event.body.read().ok());
+                made.map(|made: Transferred| made.id).eq(answer.transfers)
+            }),
+            <Period as Document>::TYPE => read(findings, subject, answer).map(|answer: Period| {
+                let closed = events.iter().filter_map(|event| event.body.read().ok());
+                closed.map(|PeriodClosed { until }| until).eq([answer.closed_until])
+            }),
             <Return as Document>::TYPE => read(findings, subject, answer).map(|answer: Return| {
                 let is_it = |event: Received| {
                     event.id == answer.id && event.refund == answer.refund && event.lines == answer.received

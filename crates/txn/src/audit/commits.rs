@@ -54,6 +54,7 @@ pub(super) fn commit(books: &mut Books, findings: &mut Findings<'_>, commit: Com
         findings.add(Rule::ChangeUnedited, subject, "the stored digest", "another over what is stored now");
     }
     books.counters.entries(findings, &id, &entries);
+    books.postings.entries(findings, &entries);
     events.iter().for_each(|event| books.event(findings, event));
     books.answer(findings, &id, &stored.answer, &events);
 }

@@ -9,6 +9,7 @@
 //! | `purge` | no more was let go of than the store says, and than was given free |
 //! | `counters` | entries are gapless and add up; a counter is its last entry; lanes and guards; conservation in every committed state |
 //! | `ledger` | balances are the sum of the transfers; holds of money are their transfers; accounts have balances |
+//! | `postings` | transfers are found by what they say; reversals add up; what is closed stays as it is |
 //! | `stock` | stock is the sum of its movements; holds are their movements, and what they promise is what is reserved |
 //! | `orders` | an order is its fact and its events; buckets, total, payment and hold agree |
 //! | `payments` | a payment is its events, its postings and its refunds |
@@ -48,6 +49,7 @@ mod holds;
 mod ledger;
 mod orders;
 mod payments;
+mod postings;
 mod purge;
 mod report;
 mod returns;

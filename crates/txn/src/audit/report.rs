@@ -77,6 +77,9 @@ rules! {
     LedgerHoldIsItsTransfers => "a ledger hold stands where its transfers left it";
     AccountIsItsEvents => "an account's record and status are where its events left them";
     AccountHasParent => "the account that another one is a part of exists, in its currency, one level above";
+    TransferIndexed => "a transfer is indexed by what it says: its id, its reference, what it corrects or reverses, and when it counts";
+    ReversalsAddUp => "what was reversed of a transfer is the sum of its reversals, and no more than the transfer";
+    PeriodKept => "nothing that counts in a closed period was recorded after it was closed";
     AccountHasBalance => "an account and its balance exist together";
     TimerSet => "what runs out has a timer";
 }

@@ -6,7 +6,10 @@ use txn_change::{Body, Document, Event, Key, Record, Term};
 use txn_core::{
     aftersale::{self, RETURN_KIND, Received, Return},
     inventory::{self, Moved},
-    ledger::{self, ACCOUNT_KIND, Account, AccountChanged, HoldExtended, Transferred},
+    ledger::{
+        self, ACCOUNT_KIND, Account, AccountChanged, HoldExtended, PERIOD_KIND, Period, PeriodClosed, REVERSAL_KIND,
+        Reversed, Transferred,
+    },
     order::{self, ORDER_KIND, Order, Placed, Progressed},
     payment::{self, PAYMENT_KIND, Payment, PaymentChanged, REFUND_KIND, Refund},
 };
@@ -17,6 +20,7 @@ use super::{
     ledger::Ledger,
     orders::{self, Orders},
     payments::{self, Payments},
+    postings::Postings,
     report::{Findings, Rule},
     returns::Returns,
     stock::Stock,
@@ -36,6 +40,7 @@ pub(super) struct Books {
     pub(super) holds: Holds,
     pub(super) orders: Orders,
     pub(super) payments: Payments,
+    pub(super) postings: Postings,
     returns: Returns,
     timers: Timers,
 }
@@ -59,7 +64,7 @@ fn fact<T: Document>(findings: &mut Findings<'_>, event: &Event) -> Option<T> {
 
 impl Books {
     pub(super) fn event(&mut self, findings: &mut Findings<'_>, event: &Event) {
-        let Self { counters, ledger, stock, holds, orders, payments, returns, .. } = self;
+        let Self { counters, ledger, stock, holds, orders, payments, postings, returns, .. } = self;
         match event.body.type_name() {
             <Placed as Document>::TYPE => {
                 if let Some(placed) = fact(findings, event) {
@@ -78,6 +83,7 @@ impl Books {
             }
             <Transferred as Document>::TYPE => {
                 if let Some(transferred) = fact(findings, event) {
+                    postings.transferred(findings, event, &transferred);
                     ledger.transferred(findings, counters, transferred);
                 }
             }
@@ -89,6 +95,11 @@ impl Books {
             <HoldExtended as Document>::TYPE => {
                 if let Some(extended) = fact(findings, event) {
                     ledger.extended(findings, extended);
+                }
+            }
+            <PeriodClosed as Document>::TYPE => {
+                if let Some(PeriodClosed { until }) = fact(findings, event) {
+                    postings.period_closed(until);
                 }
             }
             <PaymentChanged as Document>::TYPE => {
@@ -108,7 +119,7 @@ impl Books {
     }
 
     pub(super) fn record(&mut self, findings: &mut Findings<'_>, key: &Key, record: &Record, indexed: &[Term]) {
-        let Self { ledger, stock, holds, orders, payments, returns, timers, .. } = self;
+        let Self { ledger, stock, holds, orders, payments, postings, returns, timers, .. } = self;
         same_terms(findings, key, "in the index", &record.terms, indexed);
         if record.version == 0 {
             findings.add(Rule::VersionCounts, key, "version 1 or more", 0);
@@ -147,6 +158,15 @@ impl Books {
             if let Some(account) = found.read(own, Account::terms) {
                 ledger.account(findings, key, record.version, account);
             }
+        } else if kind == REVERSAL_KIND.as_str() {
+            let own = |reversed: &Reversed| ledger::reversal_key(&reversed.transfer);
+            if let Some(reversed) = found.read(own, |_| Vec::new()) {
+                postings.reversed(findings, key, record.version, &reversed);
+            }
+        } else if kind == PERIOD_KIND.as_str() {
+            if let Some(period) = found.read(|_: &Period| ledger::period_key(), |_| Vec::new()) {
+                postings.period(findings, key, period);
+            }
         } else if kind == PROCESS_KIND.as_str() {
             let _: Option<Instance> = found.read(Instance::key, Instance::terms);
         } else if kind == DEFINITION_KIND.as_str() {
@@ -168,6 +188,7 @@ impl Books {
         self.holds.close(findings, &self.timers);
         self.stock.close(findings, &self.counters);
         self.returns.close(findings);
+        self.postings.close(findings);
         self.ledger.close(findings, &mut self.counters, &self.timers);
         self.counters.close(findings);
     }

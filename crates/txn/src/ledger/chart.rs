@@ -127,7 +127,7 @@ fn ids_that_begin_with(kind: Kind, prefix: &str) -> Result<Range, Failure> {
     let mut bytes = txn_change::Key::of(kind).text(prefix)?.prefix();
     // Without the end of the text, it may go on.
     bytes.pop();
-    Ok(Range { prefix: bytes, until: None })
+    Ok(Range { prefix: bytes, from: None, until: None })
 }
 
 fn too_many() -> Failure {

@@ -1,8 +1,13 @@
 //! The ledger of one tenant.
 
 mod accounts;
+mod as_of;
 mod chart;
+mod history;
 mod holds;
+mod periods;
+mod reversal;
+mod statement;
 mod sweep;
 mod transfers;
 
@@ -10,7 +15,9 @@ use txn_change::Refusal;
 use txn_core::ledger;
 
 pub use accounts::{AccountHistory, Standing};
+pub use as_of::AsOf;
 pub use chart::{AccountBalance, BALANCES_MAX, RolledUp};
+pub use statement::{Axis, Line, Statement, StatementOf};
 pub(crate) use sweep::Sweep;
 
 use crate::{failure::Rejection, services::Services};

@@ -54,7 +54,12 @@ impl Sweep {
     pub(crate) async fn find_due(&mut self, scope: &Scope, refusal: &Refusal) -> Result<bool, Failure> {
         let Refusal::GuardBroken { counter, .. } = refusal else { return Ok(false) };
         let Some((account, currency)) = ledger::account_prefix(counter) else { return Ok(false) };
-        let due = ledger::due_prefix(&account, &currency)?;
+        self.find_due_of(scope, &account, &currency).await
+    }
+
+    /// The same, of an account.
+    pub(crate) async fn find_due_of(&mut self, scope: &Scope, account: &str, currency: &str) -> Result<bool, Failure> {
+        let due = ledger::due_prefix(account, currency)?;
         let now = scope.get(scope.ask()).await?.now;
         let until = Timestamp::from_nanos(now.as_nanos().saturating_add(1));
         let query = Query::RecordsByTerm(Keys::prefix(due.clone()).until(due.time(until)));

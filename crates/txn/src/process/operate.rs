@@ -146,7 +146,7 @@ impl Processes {
         limit: usize,
     ) -> Result<Timeline, Failure> {
         let term = of_instance(&ProcessName::new(process)?, correlation);
-        let exactly = Range { prefix: term.as_bytes().to_vec(), until: None };
+        let exactly = Range { prefix: term.as_bytes().to_vec(), from: None, until: None };
         let page = self.engine.scope.find(&Query::EventsByTerm(exactly), after, limit).await?;
         let mut lines = Vec::with_capacity(page.items.len());
         for found in page.items {

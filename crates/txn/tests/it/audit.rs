@@ -470,6 +470,22 @@ const DAMAGES: &[(Rule, &str, Edit)] = &[
     (Rule::Indexed, "shop: ledger-hold/c", |rows| rows.record("ledger-hold/c").1.clear()),
     (Rule::TimerSet, "shop: ledger hold c", |rows| rows.remove("timer/")),
     (Rule::AccountHasBalance, "shop: ledger/equity/USD", |rows| rows.remove("account/equity/")),
+    (Rule::TransferIndexed, "shop: transfer t-2", |rows| {
+        let is_it = |item: &&mut Recorded| item.event.id.as_deref() == Some("transfer/t-2");
+        let item = rows.commits().flat_map(|(_, _, events)| events).find(is_it).unwrap();
+        assert!(item.event.terms.pop().unwrap().to_string().starts_with("transfer-dated/"));
+        rows.seal();
+    }),
+    (Rule::ReversalsAddUp, "shop: ledger-reversal/t-2", |rows| rows.rewrite("ledger-reversal/t-2", "4.00", "5.00")),
+    (Rule::ReversalsAddUp, "shop: ledger-reversal/t-2", |rows| rows.rewrite("ledger-reversal/t-2", "10.00", "3.00")),
+    (Rule::ReversalsAddUp, "shop: ledger-reversal/t-2", |rows| rows.remove("ledger-reversal/t-2")),
+    (Rule::PeriodKept, "shop: ledger-period", |rows| rows.rewrite("ledger-period", "2030", "2029")),
+    (Rule::PeriodKept, "shop: entry", |rows| {
+        let is_chain = |entries: &Vec<Entry>| entries.first().is_some_and(|entry| &*entry.change == "ledger.chain/two");
+        let (_, entries, _) = rows.commits().find(|(_, entries, _)| is_chain(entries)).unwrap();
+        entries[0].effective_at = Timestamp::from_nanos(entries[0].effective_at.as_nanos() - 1);
+        rows.seal();
+    }),
     (Rule::AccountHasBalance, "shop: ledger/equity/USD", |rows| rows.remove("ledger/equity")),
     (Rule::TimerSet, "shop: hold h-10", |rows| rows.remove("timer/")),
 ];

@@ -190,6 +190,26 @@ const DAMAGES: &[Damage] = &[
         Names("every stored row fits the others and can be read"),
     ),
     damage(
+        "record",
+        "how much of a transfer was reversed",
+        "UPDATE record SET body = edit(body, 4.00, 5.00) WHERE tenant = SHOP AND type = 'ledger.reversed'",
+        Names(
+            "shop: ledger-reversal/t-2: what was reversed of a transfer is the sum of its reversals, and no more than the transfer: expected reversed 400, found 500",
+        ),
+    ),
+    damage(
+        "record",
+        "how far periods are closed",
+        "UPDATE record SET body = edit(body, 2030, 2029) WHERE tenant = SHOP AND type = 'ledger.period'",
+        Names("shop: ledger-period: nothing that counts in a closed period was recorded after it was closed"),
+    ),
+    damage(
+        "event",
+        "when a transfer counts",
+        "UPDATE event SET body = edit(body, 2030, 2029) WHERE tenant = SHOP AND fact = 'transfer/t-2'",
+        Names("shop: transfer t-2: a transfer is indexed by what it says"),
+    ),
+    damage(
         "change",
         "a deleted id",
         "DELETE FROM change WHERE tenant = SHOP AND id = 'order.place/o-1'",

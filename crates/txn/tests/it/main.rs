@@ -21,6 +21,8 @@ mod leases;
 #[cfg(feature = "sqlite")]
 mod mortals;
 #[cfg(all(feature = "memory", feature = "sqlite"))]
+mod postings;
+#[cfg(all(feature = "memory", feature = "sqlite"))]
 mod process;
 #[cfg(all(feature = "memory", feature = "sqlite"))]
 mod relay;

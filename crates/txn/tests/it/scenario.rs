@@ -15,8 +15,8 @@ use txn::{
         },
         inventory::{self, Demand, Disposition, Extend, Item, Receive},
         ledger::{
-            Account, AccountType, Authorise, Capture, DescribeAccount, ExtendHold, Increment, Limits, Metadata,
-            OpenAccount, Overdraft, Remainder, SetLimits, SetStatus, Transfer,
+            Account, AccountType, Authorise, Capture, ClosePeriod, DescribeAccount, ExtendHold, Increment, Limits,
+            Metadata, OpenAccount, Overdraft, Remainder, Reverse, SetLimits, SetStatus, Transfer,
         },
         money::{Currency, Money},
         order::{Lifecycle, LineQuantity, NewLine, PlaceOrder},
@@ -307,13 +307,14 @@ impl Day<'_> {
         self.after("the rest expired");
         self.accounts_change().await;
         let hold = LedgerHoldId::new("c").unwrap();
-        let held = Authorise::new(hold.clone(), equity, cash, usd("5.00")).tolerance(usd("1.00"));
+        let held = Authorise::new(hold.clone(), equity.clone(), cash.clone(), usd("5.00")).tolerance(usd("1.00"));
         ledger.authorise(&held.until(self.in_minutes(60))).await.unwrap();
         self.after("money was held with a tolerance");
         ledger.increment(&Increment { hold: hold.clone(), amount: usd("2.00") }, "more").await.unwrap();
         self.after("more was held");
         ledger.extend_hold(&ExtendHold { hold, expires_at: self.in_minutes(90) }).await.unwrap();
         self.after("it was extended");
+        self.books(&cash, &equity).await;
     }
 
     async fn accounts_change(&self) {
@@ -337,6 +338,24 @@ impl Day<'_> {
             ledger.set_status(&command, request).await.unwrap();
             self.after("its status was set");
         }
+    }
+
+    async fn books(&self, cash: &AccountId, equity: &AccountId) {
+        let (ledger, id) = (self.shop.ledger(), |name: &str| TransferId::new(name).unwrap());
+        let transfer = |name: &str| Transfer::simple(id(name), cash.clone(), equity.clone(), usd("10.00"));
+        let dated = self.shop.effective_at(start());
+        dated.ledger().transfer(&transfer("t-2")).await.unwrap();
+        self.after("a transfer was dated back");
+        ledger.reverse(&Reverse::new(id("t-3"), id("t-2")).part(usd("4.00")).at_its_date()).await.unwrap();
+        self.after("a part of it was reversed at its date");
+        ledger.close_period(&ClosePeriod { until: start() }).await.unwrap();
+        self.after("a period was closed");
+        dated
+            .ledger()
+            .transfer_chain("two", vec![transfer("t-4"), transfer("t-5").correcting(id("t-2"))])
+            .await
+            .unwrap();
+        self.after("a chain was posted to the first instant that is open");
     }
 
     async fn a_hosts_own(&self) {

@@ -77,9 +77,12 @@ fn by_find(store: &dyn StoreAdmin, model: &Model, tenant: &Tenant, house: &House
             }
         }
     };
-    let everything = || Range { prefix: Vec::new(), until: None };
-    let ends_within =
-        || Range { prefix: Kind::new("by-word").unwrap().prefix(), until: Some(spec::term(3).as_bytes().to_vec()) };
+    let everything = || Range { prefix: Vec::new(), from: None, until: None };
+    let ends_within = || Range {
+        prefix: Kind::new("by-word").unwrap().prefix(),
+        from: None,
+        until: Some(spec::term(3).as_bytes().to_vec()),
+    };
     let records = house.records.iter().map(|(key, record)| Found::Record(key.clone(), record.clone()));
     same("records by key", &all(Query::Records(everything()))?, &records.collect())?;
     let counters = house.tallies.iter().map(|(key, tally)| Found::Counter(key.clone(), tally.counter()));

@@ -151,7 +151,7 @@ fn a_stored_timeout_whose_name_is_none_happens_and_can_be_cancelled() {
 /// Gives a timeout another name where it is stored.
 async fn rename(world: &World, from: &str, to: &str) {
     let scope = Scope::of_services(Arc::clone(&world.store) as _, Tenant::default());
-    let all = Query::Records(Range { prefix: Vec::new(), until: None });
+    let all = Query::Records(Range { prefix: Vec::new(), from: None, until: None });
     let found = scope.find(&all, None, 100).await.unwrap().items.into_iter().find_map(|found| match found {
         Found::Record(key, record) if record.body.type_name() == "process.instance" => Some((key, record)),
         _ => None,

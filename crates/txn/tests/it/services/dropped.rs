@@ -3,15 +3,15 @@
 use std::{collections::BTreeSet, fs, path::Path, task::Wake, thread};
 
 use txn::{
-    audit,
+    AsOf, Axis, StatementOf, audit,
     change::{Link, Status},
     core::{
         aftersale::{Receipt, ReceivedLine, RequestReturn},
         id::{AccountId, LedgerHoldId, ReturnId, TransferId},
         inventory::Disposition,
         ledger::{
-            Account, AccountType, Authorise, Capture, DescribeAccount, ExtendHold, Increment, Limits, Metadata,
-            OpenAccount, Remainder, SetLimits, SetStatus, Transfer,
+            Account, AccountType, Authorise, Capture, ClosePeriod, DescribeAccount, ExtendHold, Increment, Limits,
+            Metadata, OpenAccount, Remainder, Reverse, SetLimits, SetStatus, Transfer, TransferUpTo,
         },
         order::LineQuantity,
         payment::{Operation, OperationResult},
@@ -86,6 +86,7 @@ async fn ledger(world: &World, round: &mut Round) {
     let id = TransferId::new(format!("t-{n}")).unwrap();
     let transfer = Transfer::simple(id, cash.clone(), equity.clone(), usd("100.00"));
     call!(round, "Ledger::transfer", shop.ledger().transfer(&transfer));
+    postings(world, round, &transfer).await;
     for name in ["void", "expire"] {
         let id = LedgerHoldId::new(format!("{name}-{n}")).unwrap();
         let hold = Authorise::new(id, equity.clone(), cash.clone(), usd("30.00"));
@@ -140,6 +141,48 @@ async fn chart(world: &World, round: &mut Round, equity: &AccountId) {
     let rolled_up = call!(round, "Ledger::rolled_up", ledger.rolled_up(equity, currency)).unwrap();
     let balances = call!(round, "Ledger::balances", ledger.balances(equity));
     assert_eq!((rolled_up.accounts.len(), rolled_up.accounts), (2, balances));
+}
+
+async fn postings(world: &World, round: &mut Round, first: &Transfer) {
+    let (shop, n) = (&world.shop, round.polls);
+    let id = |name: &str| TransferId::new(format!("{name}-{n}")).unwrap();
+    let [debit, credit] = &first.postings[..] else { panic!("two legs") };
+    let (cash, equity) = (&debit.account, &credit.account);
+    let of = |name: &str| Transfer::simple(id(name), cash.clone(), equity.clone(), usd("1.00"));
+    round.dropped.insert("Ledger::transfer_many");
+    let batch = || vec![of("many-1"), of("many-2").correcting(first.id.clone())];
+    round.have_all_ended &= ends_within(round.polls, shop.ledger().transfer_many(batch()));
+    shop.ledger().transfer_many(batch()).await.into_iter().for_each(|answer| drop(answer.unwrap()));
+    let chain = || vec![of("chain-1"), of("chain-2")];
+    call!(round, "Ledger::transfer_chain", shop.ledger().transfer_chain(&format!("chain-{n}"), chain()));
+    let up_to = TransferUpTo {
+        id: id("up-to"),
+        debit: cash.clone(),
+        credit: equity.clone(),
+        max: usd("1.00"),
+        reference: String::new(),
+    };
+    call!(round, "Ledger::transfer_up_to", shop.ledger().transfer_up_to(&up_to));
+    let undo = Reverse::new(id("undo"), id("many-1"));
+    call!(round, "Ledger::reverse", shop.ledger().reverse(&undo));
+    call!(round, "Ledger::transferred", shop.ledger().transferred(&undo.id)).unwrap();
+    assert_eq!(call!(round, "Ledger::reversals", shop.ledger().reversals(&undo.transfer, None, 9)).0.len(), 1);
+    assert_eq!(call!(round, "Ledger::corrections", shop.ledger().corrections(&first.id, None, 9)).0.len(), 1);
+    let until = Timestamp::from_nanos(i64::try_from(n).unwrap());
+    call!(round, "Ledger::close_period", shop.ledger().close_period(&ClosePeriod { until }));
+    assert_eq!(call!(round, "Ledger::closed_until", shop.ledger().closed_until()), Some(until));
+    let as_of = AsOf::NOW.effective(world.now());
+    let balance = call!(round, "Ledger::balance_as_of", shop.ledger().balance_as_of(cash, Currency::USD, as_of));
+    let of = StatementOf {
+        account: cash.clone(),
+        currency: Currency::USD,
+        from: Timestamp::MIN,
+        until: Timestamp::MAX,
+        axis: Axis::Effective,
+        known: None,
+    };
+    let statement = call!(round, "Ledger::statement", shop.ledger().statement(&of, None, 100));
+    assert_eq!(statement.closing, balance);
 }
 
 async fn stock(world: &World, round: &mut Round) {
