@@ -173,7 +173,7 @@ impl State {
 }
 
 fn extends(job: &Job) -> bool {
-    let Job::Settle(batch, _) = job else { return false };
+    let Job::Settle(_, batch, _) = job else { return false };
     !batch.is_empty() && batch.iter().all(|settle| matches!(settle.action, Action::Extend { .. }))
 }
 

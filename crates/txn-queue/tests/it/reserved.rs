@@ -16,17 +16,21 @@ const DEADLINE: Duration = Duration::from_secs(8);
 fn message(topic: &str, id: &str) -> Publish {
     let (source, kind) = (Source::new("/shop").unwrap(), MessageType::new("a").unwrap());
     let message = Message::new(MessageId::new(id).unwrap(), source, kind);
-    Publish { to: Address::Topic(Topic::new(topic).unwrap()), message: Arc::new(message) }
+    Publish::one(Address::Topic(Topic::new(topic).unwrap()), message)
+}
+
+fn workers(topic: &str) -> Group {
+    Group::new(Topic::new(topic).unwrap(), GroupName::new("workers").unwrap())
 }
 
 async fn one(queue: &Postgres, topic: &str) -> Delivery {
-    let group = Group::new(Topic::new(topic).unwrap(), GroupName::new("workers").unwrap());
-    let receive = Receive { group, worker: WorkerId::new("w").unwrap(), max: 1, lease: Duration::from_secs(30) };
+    let receive =
+        Receive { group: workers(topic), worker: WorkerId::new("w").unwrap(), max: 1, lease: Duration::from_secs(30) };
     queue.receive(receive).await.unwrap().deliveries.remove(0)
 }
 
 fn settle(delivery: &Delivery, action: Action) -> Vec<Settle> {
-    vec![Settle { lease: delivery.lease.clone(), action }]
+    vec![Settle { lease: delivery.lease, action }]
 }
 
 /// The only lane is stuck with another topic, and as many calls wait as may: leases are extended all the same, and an acknowledgement waits its turn.
@@ -60,13 +64,13 @@ async fn a_lease_is_extended_while_every_lane_is_stuck() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let rest = ["2", "3", "4", "5"].map(stuck);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let ack = queue.settle(settle(&mine, Action::Ack)).await;
+    let ack = queue.settle(&workers("mine"), settle(&mine, Action::Ack)).await;
     assert_eq!(ack.unwrap_err().kind(), ErrorKind::Overloaded);
 
     for seconds in [20, 40] {
         let lease = Duration::from_secs(seconds);
-        let extended = queue.settle(settle(&mine, Action::Extend { lease }));
-        let extended = tokio::time::timeout(Duration::from_secs(2), extended).await;
+        let (group, extend) = (workers("mine"), settle(&mine, Action::Extend { lease }));
+        let extended = tokio::time::timeout(Duration::from_secs(2), queue.settle(&group, extend)).await;
         assert_eq!(extended.expect("an extension waits behind others").unwrap(), [Settled::Applied]);
     }
     assert!(!first.is_finished() && rest.iter().all(|call| !call.is_finished()), "they were to be stuck");
@@ -74,5 +78,5 @@ async fn a_lease_is_extended_while_every_lane_is_stuck() {
     for call in [first].into_iter().chain(rest) {
         call.await.unwrap().unwrap();
     }
-    assert_eq!(queue.settle(settle(&mine, Action::Ack)).await.unwrap(), [Settled::Applied]);
+    assert_eq!(queue.settle(&workers("mine"), settle(&mine, Action::Ack)).await.unwrap(), [Settled::Applied]);
 }

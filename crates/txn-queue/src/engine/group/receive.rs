@@ -127,6 +127,7 @@ impl GroupState {
 
 impl Lot<'_> {
     /// Adds a message, unless nobody wants it any more.
+    #[inline(always)]
     fn lease(
         &mut self,
         position: u64,
