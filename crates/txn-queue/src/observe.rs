@@ -1,6 +1,9 @@
 //! What a backend says of itself to the facades of `metrics` and `tracing`: one place, which every call of [`Queue`](crate::Queue) goes through. The names stand in `docs/queue.md`.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use metrics::Label;
 use tracing::{Instrument as _, Span};
@@ -158,12 +161,12 @@ impl Observe {
         told.unknown |= unknown > 0;
         let accepted_as = if within == Within::Own { "accepted" } else { "pending" };
         let (kind, name) = match to {
-            Address::Topic(topic) => ("topic", topic.as_str()),
-            Address::Exchange { name, .. } => ("exchange", name.as_str()),
+            Address::Topic(topic) => ("topic", topic.to_shared()),
+            Address::Exchange { name, .. } => ("exchange", name.to_shared()),
         };
         let known = [(accepted, accepted_as), (duplicate, "duplicate"), (refused, "refused")];
         for (count, outcome) in known.into_iter().filter(|(count, _)| *count > 0) {
-            let labels = vec![self.label(), Label::new(kind, name.to_owned()), Label::new("outcome", outcome)];
+            let labels = vec![self.label(), Label::new(kind, Arc::clone(&name)), Label::new("outcome", outcome)];
             metrics::counter!("txn_queue_published_total", labels).increment(count);
         }
         for (count, outcome) in [(nowhere, "refused"), (unknown, "unknown")].into_iter().filter(|(count, _)| *count > 0)
@@ -232,9 +235,15 @@ impl Observe {
         Label::new("backend", self.backend)
     }
 
+    /// The labels of a group, and room for two more.
     fn labels(&self, group: &Group) -> Vec<Label> {
-        let (topic, name) = (group.topic().to_string(), group.name().to_string());
-        vec![self.label(), Label::new("topic", topic), Label::new("group", name)]
+        let mut labels = Vec::with_capacity(5);
+        labels.extend([
+            self.label(),
+            Label::new("topic", group.topic().to_shared()),
+            Label::new("group", group.name().to_shared()),
+        ]);
+        labels
     }
 }
 

@@ -330,6 +330,15 @@ impl GroupState {
     }
 }
 
+/// From this place among them on, as many as stand together in memory.
+fn slots_from(slots: &mut VecDeque<Slot>, index: usize) -> &mut [Slot] {
+    let (front, back) = slots.as_mut_slices();
+    match index.checked_sub(front.len()) {
+        Some(index) => back.get_mut(index..).unwrap_or_default(),
+        None => front.get_mut(index..).unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, reason = "small numbers of tests")]
 mod tests {

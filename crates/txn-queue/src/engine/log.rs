@@ -317,12 +317,6 @@ impl Log {
         }
     }
 
-    /// From this place on.
-    pub(crate) fn starting_with(&self, position: u64) -> impl Iterator<Item = (u64, &Stored)> {
-        let index = self.index(position).unwrap_or(0).min(self.messages.len());
-        (position.max(self.first)..).zip(self.messages.range(index..))
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Stored)> {
         (self.first..).zip(&self.messages)
     }
