@@ -14,7 +14,7 @@ use tokio::{
     runtime::Runtime,
     sync::mpsc::{self, Receiver},
 };
-use txn_queue::{Message, Publish, Published, Refusal, Settled, Wait};
+use txn_queue::{Message, Published, Refusal, Settled, Wait};
 
 use super::{
     RATE,
@@ -84,7 +84,7 @@ async fn ours_alone(batches: u64, keyed: Keyed) -> Result<Duration, String> {
     let (mut time, mut settled) = (Duration::ZERO, 0);
     let settle_some = async || {
         let received = ours.queue.receive(receive.clone()).await.map_err(said)?;
-        let settled = ours.queue.settle(acks(received)).await.map_err(said)?;
+        let settled = ours.queue.settle(&receive.group, acks(received)).await.map_err(said)?;
         Ok::<_, String>(settled.iter().filter(|settled| **settled == Settled::Applied).count() as u64)
     };
     for batch in 0..batches {
@@ -150,7 +150,7 @@ async fn receive_all(receiver: &mut Receiver<Arc<Message>>, received: &mut Vec<A
 
 fn ours_across(runtime: &Runtime, batches: u64, cycle: &[Arc<Message>]) -> Result<Duration, String> {
     let count = batches * BATCH as u64;
-    let cycle: Vec<Vec<Publish>> = cycle.chunks(BATCH).map(publish).collect();
+    let cycle: Vec<Vec<Arc<Message>>> = cycle.chunks(BATCH).map(<[_]>::to_vec).collect();
     runtime.block_on(async {
         let ours = Ours::open(Backend::Memory, "", ROOM as u64).await?;
         let began = Instant::now();
@@ -180,12 +180,12 @@ fn ours_across(runtime: &Runtime, batches: u64, cycle: &[Arc<Message>]) -> Resul
 }
 
 /// Publishes in order; what finds no room waits for it.
-async fn publish_all(ours: Arc<Ours>, batches: u64, cycle: Vec<Vec<Publish>>) -> Result<(), String> {
+async fn publish_all(ours: Arc<Ours>, batches: u64, cycle: Vec<Vec<Arc<Message>>>) -> Result<(), String> {
     let cycle = cycle.iter().cycle();
     for (batch, _) in cycle.zip(0..batches) {
         let mut left = &batch[..];
         while !left.is_empty() {
-            let published = ours.queue.publish(left.to_vec()).await.map_err(|error| error.to_string())?;
+            let published = ours.queue.publish(publish(left)).await.map_err(|error| error.to_string())?;
             let mut accepted = 0;
             // Nobody else publishes: behind one that found no room, none did.
             for published in published {

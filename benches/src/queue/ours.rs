@@ -122,7 +122,7 @@ impl Side for Ours {
     }
 
     async fn settle(&self, claim: Received) -> Result<(), String> {
-        let settled = self.queue.settle(acks(claim)).await.map_err(|error| error.to_string())?;
+        let settled = self.queue.settle(&group(), acks(claim)).await.map_err(|error| error.to_string())?;
         match settled.iter().find(|settled| **settled != Settled::Applied) {
             None => Ok(()),
             Some(other) => Err(format!("a settlement that should apply ended with {other:?}")),

@@ -14,13 +14,13 @@ use tokio::{
     runtime::Runtime,
     time::{MissedTickBehavior, interval},
 };
-use txn_queue::{Overflow, Publish, Published, Refusal, Topology, Wait};
+use txn_queue::{Overflow, Published, Refusal, Topology, Wait};
 
 use super::{
     memory::BATCH,
     ours::{Backend, Ours},
     side::Side,
-    work::{Keyed, message, publish, topic, topology},
+    work::{Keyed, group, message, publish, topic, topology},
 };
 use crate::{report::Measurement, scale::resident_mib};
 
@@ -139,23 +139,22 @@ async fn bring(ours: Arc<Ours>, policy: Policy, began: Instant, time: Duration, 
     let mut next = 0u64;
     while began.elapsed() < time {
         ticks.tick().await;
-        let messages: Vec<_> = (next..next + BATCH as u64).map(|number| message(number, Keyed::No)).collect();
+        let mut messages: Vec<_> = (next..next + BATCH as u64).map(|number| message(number, Keyed::No)).collect();
         next += BATCH as u64;
-        let mut batch: Vec<Publish> = publish(&messages);
         loop {
-            let published = ours.queue.publish(batch.clone()).await.map_err(|error| error.to_string())?;
+            let published = ours.queue.publish(publish(&messages)).await.map_err(|error| error.to_string())?;
             let accepted = published.iter().take_while(|one| matches!(one, Published::Accepted { .. })).count();
             came.accepted.fetch_add(accepted as u64, Ordering::Relaxed);
-            batch.drain(..accepted);
+            messages.drain(..accepted);
             let is_full = |one: &Published| matches!(one, Published::Refused(Refusal::Full { .. }));
             if let Some(other) = published.iter().skip(accepted).find(|one| !is_full(one)) {
                 return Err(format!("a message that found no room ended with {other:?}"));
             }
-            if batch.is_empty() {
+            if messages.is_empty() {
                 break;
             }
             if policy == Policy::Reject {
-                came.refused.fetch_add(batch.len() as u64, Ordering::Relaxed);
+                came.refused.fetch_add(messages.len() as u64, Ordering::Relaxed);
                 break;
             }
             let room = ours.queue.wait(Wait::Room(topic()));
@@ -178,7 +177,7 @@ async fn take(ours: Arc<Ours>, began: Instant, time: Duration, came: Arc<Came>) 
         let claim = ours.claim(BATCH).await?;
         let acks = super::ours::acks(claim);
         let count = acks.len();
-        let settled = ours.queue.settle(acks).await.map_err(|error| error.to_string())?;
+        let settled = ours.queue.settle(&group(), acks).await.map_err(|error| error.to_string())?;
         // The oldest may have gone while it was held.
         let applied = settled.iter().filter(|settled| **settled == txn_queue::Settled::Applied).count();
         came.settled.fetch_add(applied as u64, Ordering::Relaxed);

@@ -64,5 +64,5 @@ pub(super) fn messages(count: u64, keyed: Keyed) -> Vec<Arc<Message>> {
 /// Messages on their way to the topic.
 pub(super) fn publish(messages: &[Arc<Message>]) -> Vec<Publish> {
     let to = Address::Topic(topic());
-    messages.iter().map(|message| Publish { to: to.clone(), message: Arc::clone(message) }).collect()
+    vec![Publish { to, messages: messages.to_vec() }]
 }

@@ -83,7 +83,7 @@ pub(super) async fn take_out(world: &World, count: u64) -> Result<Vec<Taken>, St
             taken.push(Taken { number, waited: Duration::from_nanos(nanos.unsigned_abs()) });
             settles.push(Settle { lease: delivery.lease, action: Action::Ack });
         }
-        let settled = queue.settle(settles).await.map_err(|error| error.to_string())?;
+        let settled = queue.settle(&group(), settles).await.map_err(|error| error.to_string())?;
         if let Some(other) = settled.iter().find(|settled| **settled != Settled::Applied) {
             return Err(format!("a settlement that should apply ended with {other:?}"));
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use txn_queue::{
-    Capabilities, Control, Error, Publish, Published, Queue, QueueAdmin, Receive, Received, Redrive, Redriven,
+    Capabilities, Control, Error, Group, Publish, Published, Queue, QueueAdmin, Receive, Received, Redrive, Redriven,
     Reschedule, Rescheduled, Settle, Settled, Stats, Topology, Wait,
 };
 
@@ -51,7 +51,8 @@ impl Queue for Noted {
     }
 
     async fn publish(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
-        let numbers: Vec<_> = batch.iter().map(|publish| work::number(&publish.message.id)).collect();
+        let numbers: Vec<_> =
+            batch.iter().flat_map(|publish| &publish.messages).map(|message| work::number(&message.id)).collect();
         let published = self.queue.publish(batch).await?;
         let now = Instant::now();
         let is_new = |published: &Published| matches!(published, Published::Accepted { copies: 1 });
@@ -68,8 +69,8 @@ impl Queue for Noted {
         self.queue.receive(receive).await
     }
 
-    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
-        self.queue.settle(batch).await
+    async fn settle(&self, group: &Group, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+        self.queue.settle(group, batch).await
     }
 
     async fn wait(&self, wait: Wait) -> Result<(), Error> {

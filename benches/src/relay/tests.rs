@@ -41,7 +41,7 @@ fn what_is_missing_and_what_is_there_twice_is_found() {
             let kind = txn_queue::MessageType::new("order.placed").unwrap();
             let mut message = txn_queue::Message::new(id, source, kind).key(txn_queue::Key::new("a").unwrap());
             message.time = Some(txn_change::Timestamp::from_nanos(0));
-            txn_queue::Publish { to: txn_queue::Address::Topic(topic()), message: Arc::new(message) }
+            txn_queue::Publish::one(txn_queue::Address::Topic(topic()), message)
         });
         runtime.block_on(world.relays[0].1.queue.publish(messages.collect())).unwrap();
         assert!(runtime.block_on(drain::take_out(&world, expected)).is_err());

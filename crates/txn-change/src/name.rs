@@ -87,6 +87,12 @@ macro_rules! name {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// The text, shared and not copied.
+            #[must_use]
+            pub fn to_shared(&self) -> $crate::__private::Arc<str> {
+                $crate::__private::Arc::clone(&self.0)
+            }
         }
 
         impl ::core::ops::Deref for $name {

@@ -125,6 +125,7 @@ impl QueueLimits {
     ///
     /// # Errors
     /// [`Refusal::TooLarge`] and [`Refusal::Reserved`].
+    #[inline]
     pub fn check(&self, message: &Message) -> Result<(), Refusal> {
         let too_large = |what, found, max| Err(Refusal::TooLarge { what, found, max });
         if message.data.len() > self.data_max {
@@ -147,6 +148,7 @@ impl QueueLimits {
     }
 }
 
+#[inline]
 fn length_of_attributes(message: &Message) -> usize {
     let length = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
     let found = length(&message.subject)

@@ -1,6 +1,9 @@
 //! What a backend says of itself to the facades of `metrics` and `tracing`: one place, which every call of [`Queue`](crate::Queue) goes through. The names stand in `docs/queue.md`.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use metrics::Label;
 use tracing::{Instrument as _, Span};
@@ -29,21 +32,11 @@ pub(crate) enum Within {
     Host,
 }
 
-/// Things that follow each other in a batch and are of one kind: how many.
-struct Run<T> {
-    of: T,
-    items: usize,
-}
-
-fn runs<I, T: Clone + PartialEq>(batch: &[I], of: impl Fn(&I) -> &T) -> Vec<Run<T>> {
-    let mut runs: Vec<Run<T>> = Vec::new();
-    for item in batch {
-        match runs.last_mut() {
-            Some(run) if run.of == *of(item) => run.items = run.items.saturating_add(1),
-            _ => runs.push(Run { of: of(item).clone(), items: 1 }),
-        }
-    }
-    runs
+/// What the results of a call say of its span.
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    refused: bool,
+    unknown: bool,
 }
 
 impl Observe {
@@ -59,19 +52,19 @@ impl Observe {
         call: impl FnOnce(Vec<Publish>) -> F,
     ) -> Result<Vec<Published>, Error> {
         let span = self.trace.publishing(self.backend, &mut batch);
-        let to = runs(&batch, |publish| &publish.to);
+        let to = addresses(&batch);
         let name = if within == Within::Own { "publish" } else { "publish_in" };
         let answer = self.follow(name, &span, call(batch)).await;
         if let Ok(results) = &answer {
-            let mut rest = results.as_slice();
-            for run in to {
-                let (of_run, others) = rest.split_at(run.items.min(rest.len()));
-                self.published(&run.of, within, of_run);
+            let (mut rest, mut told) = (results.as_slice(), Told::default());
+            for (to, count) in to {
+                let (of_run, others) = rest.split_at(count.min(rest.len()));
+                self.published(&to, within, of_run, &mut told);
                 rest = others;
             }
-            if results.contains(&Published::Unknown) {
+            if told.unknown {
                 fail(&span, "unknown");
-            } else if results.iter().any(|published| matches!(published, Published::Refused(_))) {
+            } else if told.refused {
                 fail(&span, "refused");
             }
         }
@@ -90,7 +83,9 @@ impl Observe {
         if let Ok(received) = &answer {
             let deliveries = &received.deliveries;
             span.record("messaging.batch.message_count", deliveries.len());
-            deliveries.iter().for_each(|delivery| self.trace.join(&span, &delivery.message, Relation::Link));
+            if self.trace.is_joined() {
+                deliveries.iter().for_each(|delivery| self.trace.join(&span, &delivery.message, Relation::Link));
+            }
             self.received(&group, lease, deliveries);
         }
         answer
@@ -99,27 +94,31 @@ impl Observe {
     /// Follows a call that settles.
     pub(crate) async fn settle<F: Future<Output = Result<Vec<Settled>, Error>>>(
         &self,
+        group: &Group,
         batch: Vec<Settle>,
         within: Within,
         call: impl FnOnce(Vec<Settle>) -> F,
     ) -> Result<Vec<Settled>, Error> {
-        let groups = runs(&batch, |settle| &settle.lease.group);
-        let actions: Vec<Word> = batch.iter().map(|settle| Word::of(&settle.action)).collect();
+        // They are alike, nearly always.
+        let first = batch.first().map_or(Word::Ack, |settle| Word::of(&settle.action));
+        let are_alike = batch.iter().all(|settle| Word::of(&settle.action) == first);
+        let words: Vec<Word> =
+            if are_alike { Vec::new() } else { batch.iter().map(|settle| Word::of(&settle.action)).collect() };
         let span = if is_within_settlement() {
             Span::none()
         } else {
-            let is_extension = !actions.is_empty() && actions.iter().all(|action| *action == Word::Extend);
-            let only = if let [run] = &*groups { Some(&run.of) } else { None };
-            Trace::settling(if is_extension { "extend" } else { "settle" }, Some(self.backend), only, batch.len())
+            let is_extension = are_alike && first == Word::Extend;
+            Trace::settling(if is_extension { "extend" } else { "settle" }, Some(self.backend), group, batch.len())
         };
         let name = if within == Within::Own { "settle" } else { "settle_in" };
         let answer = self.follow(name, &span, call(batch)).await;
         if let Ok(results) = &answer {
-            let mut rest = actions.into_iter().zip(results);
-            for run in groups {
-                self.settled(&run.of, within, rest.by_ref().take(run.items));
-            }
-            if results.contains(&Settled::Unknown) {
+            let told = if are_alike {
+                self.settled(group, within, results.iter().map(|settled| (first, *settled)))
+            } else {
+                self.settled(group, within, words.into_iter().zip(results.iter().copied()))
+            };
+            if told.unknown {
                 fail(&span, "unknown");
             }
         }
@@ -143,7 +142,7 @@ impl Observe {
         answer
     }
 
-    fn published(&self, to: &Address, within: Within, results: &[Published]) {
+    fn published(&self, to: &Address, within: Within, results: &[Published], told: &mut Told) {
         // A name that nothing has is no label: there is no end of such names.
         let (mut accepted, mut duplicate, mut refused, mut nowhere, mut unknown) = (0_u64, 0_u64, 0_u64, 0_u64, 0_u64);
         for published in results {
@@ -158,14 +157,16 @@ impl Observe {
             };
             *count = count.saturating_add(1);
         }
+        told.refused |= refused > 0 || nowhere > 0;
+        told.unknown |= unknown > 0;
         let accepted_as = if within == Within::Own { "accepted" } else { "pending" };
         let (kind, name) = match to {
-            Address::Topic(topic) => ("topic", topic.as_str()),
-            Address::Exchange { name, .. } => ("exchange", name.as_str()),
+            Address::Topic(topic) => ("topic", topic.to_shared()),
+            Address::Exchange { name, .. } => ("exchange", name.to_shared()),
         };
         let known = [(accepted, accepted_as), (duplicate, "duplicate"), (refused, "refused")];
         for (count, outcome) in known.into_iter().filter(|(count, _)| *count > 0) {
-            let labels = vec![self.label(), Label::new(kind, name.to_owned()), Label::new("outcome", outcome)];
+            let labels = vec![self.label(), Label::new(kind, Arc::clone(&name)), Label::new("outcome", outcome)];
             metrics::counter!("txn_queue_published_total", labels).increment(count);
         }
         for (count, outcome) in [(nowhere, "refused"), (unknown, "unknown")].into_iter().filter(|(count, _)| *count > 0)
@@ -181,12 +182,21 @@ impl Observe {
         }
         let (mut first, mut again) = (0_u64, 0_u64);
         let claim = metrics::histogram!("txn_queue_claim_seconds", self.labels(group));
-        for delivery in deliveries {
+        let mut rest = deliveries;
+        while let Some(delivery) = rest.first() {
+            // What was accepted together, and was due then, has waited alike.
+            let is_like = |other: &&Delivery| {
+                other.deliveries == 1 && other.accepted_at == delivery.accepted_at && other.message.due.is_none()
+            };
+            let count = rest.iter().take_while(is_like).count();
+            let (alike, others) = rest.split_at(count.max(1));
+            rest = others;
+            let count = u64::try_from(alike.len()).unwrap_or(u64::MAX);
             if delivery.deliveries > 1 {
-                again = again.saturating_add(1);
+                again = again.saturating_add(count);
             } else {
-                first = first.saturating_add(1);
-                claim.record(waited(delivery, lease));
+                first = first.saturating_add(count);
+                claim.record_many(waited(delivery, lease), alike.len());
             }
         }
         for (count, attempt) in [(first, "first"), (again, "again")].into_iter().filter(|(count, _)| *count > 0) {
@@ -196,9 +206,17 @@ impl Observe {
         }
     }
 
-    fn settled<'r>(&self, group: &Group, within: Within, settled: impl Iterator<Item = (Word, &'r Settled)>) {
-        let mut counts: Vec<((Word, &'static str), u64)> = Vec::new();
-        for (action, settled) in settled {
+    fn settled(&self, group: &Group, within: Within, settled: impl Iterator<Item = (Word, Settled)>) -> Told {
+        let mut counts: Vec<((Word, Settled), u64)> = Vec::new();
+        for settled in settled {
+            match counts.iter_mut().find(|(known, _)| *known == settled) {
+                Some((_, count)) => *count = count.saturating_add(1),
+                None => counts.push((settled, 1)),
+            }
+        }
+        let mut told = Told::default();
+        for ((action, settled), count) in counts {
+            told.unknown |= settled == Settled::Unknown;
             let result = match settled {
                 Settled::Applied if within == Within::Own => "applied",
                 Settled::Applied => "pending",
@@ -206,26 +224,39 @@ impl Observe {
                 Settled::Gone => "gone",
                 Settled::Unknown => "unknown",
             };
-            match counts.iter_mut().find(|(known, _)| *known == (action, result)) {
-                Some((_, count)) => *count = count.saturating_add(1),
-                None => counts.push(((action, result), 1)),
-            }
-        }
-        for ((action, result), count) in counts {
             let mut labels = self.labels(group);
             labels.extend([Label::new("action", action.text()), Label::new("result", result)]);
             metrics::counter!("txn_queue_settled_total", labels).increment(count);
         }
+        told
     }
 
     fn label(&self) -> Label {
         Label::new("backend", self.backend)
     }
 
+    /// The labels of a group, and room for two more.
     fn labels(&self, group: &Group) -> Vec<Label> {
-        let (topic, name) = (group.topic().to_string(), group.name().to_string());
-        vec![self.label(), Label::new("topic", topic), Label::new("group", name)]
+        let mut labels = Vec::with_capacity(5);
+        labels.extend([
+            self.label(),
+            Label::new("topic", group.topic().to_shared()),
+            Label::new("group", group.name().to_shared()),
+        ]);
+        labels
     }
+}
+
+/// The addresses of a batch, each with how many of its messages follow each other there.
+fn addresses(batch: &[Publish]) -> Vec<(Address, usize)> {
+    let mut addresses: Vec<(Address, usize)> = Vec::new();
+    for Publish { to, messages } in batch {
+        match addresses.last_mut() {
+            Some((last, count)) if last == to => *count = count.saturating_add(messages.len()),
+            _ => addresses.push((to.clone(), messages.len())),
+        }
+    }
+    addresses
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

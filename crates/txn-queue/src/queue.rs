@@ -28,13 +28,54 @@ pub enum Address {
     },
 }
 
-/// A message and where it goes.
+/// Messages, and where they go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publish {
     /// Where.
     pub to: Address,
-    /// What.
-    pub message: Arc<Message>,
+    /// What, in order.
+    pub messages: Vec<Arc<Message>>,
+}
+
+impl Publish {
+    /// One message.
+    #[must_use]
+    pub fn one(to: Address, message: impl Into<Arc<Message>>) -> Self {
+        Self { to, messages: vec![message.into()] }
+    }
+
+    /// Messages that each have an address: those that follow each other to the same one go together, so that results stand in the order of the messages.
+    ///
+    /// ```
+    /// use txn_queue::*;
+    /// let message = |id| Ok::<_, txn_change::NameError>(Message::new(MessageId::new(id)?, Source::new("/shop")?, MessageType::new("placed")?));
+    /// let (orders, mails) = (Address::Topic(Topic::new("orders")?), Address::Topic(Topic::new("mails")?));
+    /// let batch = Publish::each([(orders.clone(), message("1")?), (orders, message("2")?), (mails, message("3")?)]);
+    /// assert_eq!(batch.iter().map(|publish| publish.messages.len()).collect::<Vec<_>>(), [2, 1]);
+    /// # Ok::<(), txn_change::NameError>(())
+    /// ```
+    pub fn each<M: Into<Arc<Message>>>(messages: impl IntoIterator<Item = (Address, M)>) -> Vec<Self> {
+        let mut batch: Vec<Self> = Vec::new();
+        for (to, message) in messages {
+            match batch.last_mut() {
+                Some(last) if last.to == to => last.messages.push(message.into()),
+                _ => batch.push(Self::one(to, message)),
+            }
+        }
+        batch
+    }
+
+    /// How many messages a batch has.
+    #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn count(batch: &[Self]) -> usize {
+        batch.iter().map(|publish| publish.messages.len()).fold(0, usize::saturating_add)
+    }
+
+    /// Its messages with their address.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn addressed(&self) -> impl Iterator<Item = (&Address, &Arc<Message>)> {
+        self.messages.iter().map(|message| (&self.to, message))
+    }
 }
 
 /// What became of a message that was handed over.
@@ -182,6 +223,8 @@ pub struct Seen(pub u64);
 pub struct Position(pub u64);
 
 /// A message that a worker holds until its lease ends.
+// The lease stands first: taken out of the middle it is read across two writes, which costs as much as the rest of a delivery.
+#[repr(C)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// What settles it.
@@ -200,11 +243,9 @@ pub struct Delivery {
     pub death: Option<Arc<Death>>,
 }
 
-/// The right to settle one delivery. No two deliveries have the same.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// The right to settle one delivery of a group. No two deliveries have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lease {
-    /// Whose delivery.
-    pub group: Group,
     /// Of which message.
     pub position: Position,
     /// New for every delivery.
@@ -323,15 +364,14 @@ impl Wait {
 /// block_on(queue.declare(Topology::default().topic(TopicSpec::new(topic.clone())).group(GroupSpec::new(group.clone()))))?;
 ///
 /// let message = Message::new(MessageId::new("1")?, Source::new("/shop")?, MessageType::new("order.placed")?);
-/// let published = block_on(queue.publish(vec![Publish { to: Address::Topic(topic), message: Arc::new(message) }]))?;
+/// let published = block_on(queue.publish(vec![Publish::one(Address::Topic(topic), message)]))?;
 /// assert_eq!(published, [Published::Accepted { copies: 1 }]);
 ///
-/// let receive = Receive { group, worker: WorkerId::new("a-1")?, max: 10, lease: Duration::from_secs(30) };
+/// let receive = Receive { group: group.clone(), worker: WorkerId::new("a-1")?, max: 10, lease: Duration::from_secs(30) };
 /// let received = block_on(queue.receive(receive))?;
-/// let lease = received.deliveries[0].lease.clone();
-/// let ack = Settle { lease, action: Action::Ack };
-/// assert_eq!(block_on(queue.settle(vec![ack.clone()]))?, [Settled::Applied]);
-/// assert_eq!(block_on(queue.settle(vec![ack]))?, [Settled::Gone]);
+/// let ack = Settle { lease: received.deliveries[0].lease, action: Action::Ack };
+/// assert_eq!(block_on(queue.settle(&group, vec![ack.clone()]))?, [Settled::Applied]);
+/// assert_eq!(block_on(queue.settle(&group, vec![ack]))?, [Settled::Gone]);
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -340,7 +380,7 @@ pub trait Queue: Send + Sync {
     /// What this backend can do. Each claim is tested by the suite.
     fn capabilities(&self) -> Capabilities;
 
-    /// Stores messages: one result each, in order.
+    /// Stores messages: one result for each, in order, whatever their addresses.
     ///
     /// # Errors
     /// Nothing was stored.
@@ -352,11 +392,11 @@ pub trait Queue: Send + Sync {
     /// Nothing was leased; with [`ErrorKind::Unknown`](crate::ErrorKind::Unknown), something may have been, and comes back when the lease ends.
     async fn receive(&self, receive: Receive) -> Result<Received, Error>;
 
-    /// Settles deliveries: one result each, in order.
+    /// Settles deliveries of a group: one result each, in order. What another group was given is none of its own, and changes nothing.
     ///
     /// # Errors
     /// Nothing was settled.
-    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error>;
+    async fn settle(&self, group: &Group, batch: Vec<Settle>) -> Result<Vec<Settled>, Error>;
 
     /// Ends when there may be something, and perhaps for no reason; never because time has passed, which is the caller's to see to with [`Received::next_in`].
     ///

@@ -94,7 +94,6 @@ impl Trace {
         carry(span)
     }
 
-    #[cfg(feature = "worker")]
     pub(crate) const fn is_joined(&self) -> bool {
         self.join.is_some()
     }
@@ -102,33 +101,38 @@ impl Trace {
     /// The span of a publishing; messages without a trace are given its own.
     #[cfg(any(feature = "memory", feature = "sqlite", feature = "postgres"))]
     pub(crate) fn publishing(&self, backend: &'static str, batch: &mut [Publish]) -> Span {
+        let count = Publish::count(batch);
+        let messages = || batch.iter().flat_map(|publish| &publish.messages);
         // By the conventions it produces what carries its context, and is a client's otherwise.
-        let is_creation = batch.iter().any(|publish| publish.message.trace_parent.is_none());
-        let only = if let [publish] = &*batch { Some(&*publish.message) } else { None };
-        let mut destinations = batch.iter().map(|publish| destination(&publish.to));
-        let first = destinations.next();
-        let destination = first.filter(|first| destinations.all(|other| other == *first));
+        let is_creation = || messages().any(|message| message.trace_parent.is_none());
+        let only = || messages().next().filter(|_| count == 1);
+        let destination = || {
+            let mut destinations = batch.iter().map(|publish| destination(&publish.to));
+            let first = destinations.next();
+            first.filter(|first| destinations.all(|other| other == *first))
+        };
         let span = tracing::info_span!(
             "publish",
-            otel.name = name("publish", destination),
-            otel.kind = if is_creation { "producer" } else { "client" },
+            otel.name = name("publish", destination()),
+            otel.kind = if is_creation() { "producer" } else { "client" },
             otel.status_code = Empty,
             messaging.system = "txn",
             messaging.operation.name = "publish",
             messaging.operation.type = "send",
-            messaging.destination.name = destination,
-            messaging.batch.message_count = batch.len(),
-            messaging.message.id = only.map(|message| message.id.as_str()),
-            messaging.message.conversation_id = only.and_then(|message| message.correlation_id.as_deref()),
+            messaging.destination.name = destination(),
+            messaging.batch.message_count = count,
+            messaging.message.id = only().map(|message| message.id.as_str()),
+            messaging.message.conversation_id = only().and_then(|message| message.correlation_id.as_deref()),
             messaging.txn.backend = backend,
             error.type = Empty,
         );
         if self.join.is_some() {
-            batch.iter().for_each(|publish| self.join(&span, &publish.message, Relation::Link));
+            messages().for_each(|message| self.join(&span, message, Relation::Link));
         }
-        if is_creation && let Some((parent, state)) = self.context(&span) {
-            for publish in batch.iter_mut().filter(|publish| publish.message.trace_parent.is_none()) {
-                let message = Arc::make_mut(&mut publish.message);
+        if let Some((parent, state)) = self.context(&span) {
+            let messages = batch.iter_mut().flat_map(|publish| &mut publish.messages);
+            for message in messages.filter(|message| message.trace_parent.is_none()) {
+                let message = Arc::make_mut(message);
                 message.trace_parent = Some(parent);
                 message.trace_state.clone_from(&state);
             }
@@ -157,24 +161,24 @@ impl Trace {
         )
     }
 
-    /// The span of a call that settles so many deliveries. `group` is theirs if they share one.
+    /// The span of a call that settles so many deliveries of a group.
     pub(crate) fn settling(
         operation: &'static str,
         backend: Option<&'static str>,
-        group: Option<&Group>,
+        group: &Group,
         count: usize,
     ) -> Span {
-        let topic = group.map(|group| group.topic().as_str());
+        let topic = group.topic().as_str();
         tracing::debug_span!(
             "settle",
-            otel.name = name(operation, topic),
+            otel.name = name(operation, Some(topic)),
             otel.kind = "client",
             otel.status_code = Empty,
             messaging.system = "txn",
             messaging.operation.name = operation,
             messaging.operation.type = "settle",
             messaging.destination.name = topic,
-            messaging.consumer.group.name = group.map(|group| group.name().as_str()),
+            messaging.consumer.group.name = group.name().as_str(),
             messaging.batch.message_count = count,
             messaging.txn.backend = backend,
             error.type = Empty,

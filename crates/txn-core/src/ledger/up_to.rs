@@ -84,7 +84,8 @@ fn under(guard: &Guard, counter: &Counter, lane: usize) -> i128 {
     if weight >= 0 {
         return i128::MAX;
     }
-    let spare = guard.value(counter.lanes).and_then(|value| value.checked_sub(guard.min));
+    // An amount has 127 bits at most, so that more room than that is no more.
+    let spare = guard.value(counter.lanes).map(|value| value.saturating_sub(guard.min));
     // What cannot be counted cannot be moved either.
     spare.and_then(|spare| spare.checked_div(weight.saturating_neg())).unwrap_or(0)
 }

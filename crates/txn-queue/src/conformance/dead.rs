@@ -228,7 +228,7 @@ async fn a_message_that_dies_is_settled_once_in_a_batch(harness: &Harness) -> Ch
     let subject = giving_up(harness, 1).await?;
     subject.send(&["1", "2"]).await?;
     let deliveries = subject.receive(2).await?;
-    let settle = |delivery: &Delivery, action: Action| Settle { lease: delivery.lease.clone(), action };
+    let settle = |delivery: &Delivery, action: Action| Settle { lease: delivery.lease, action };
     let dead = || Action::Dead { reason: "no".into() };
     let [first, second] = &deliveries[..] else { return holds("two messages are ready", false) };
     let batch = vec![
@@ -238,7 +238,7 @@ async fn a_message_that_dies_is_settled_once_in_a_batch(harness: &Harness) -> Ch
         settle(second, retry(MS)),
         settle(second, Action::Ack),
     ];
-    let settled = subject.queue.settle(batch).await?;
+    let settled = subject.queue.settle(&subject.group, batch).await?;
     let applied: Vec<bool> = settled.iter().map(|settled| *settled == Settled::Applied).collect();
     equal("what was applied", &applied, &vec![true, false, false, true, false])?;
     let stats = subject.stats().await?;

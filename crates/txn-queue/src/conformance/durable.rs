@@ -128,7 +128,7 @@ async fn what_was_declared_and_paused_is_so_when_the_queue_is_opened_again(harne
         subject.queue.control(Control::Pause(subject.group.clone())).await?;
         let subject = again!(kept, subject);
         let to = Address::Exchange { name, routing_key: None };
-        let publish = |id| message(id).map(|message| Publish { to: to.clone(), message: Arc::new(message) });
+        let publish = |id| message(id).map(|message| Publish::one(to.clone(), message));
         let published = subject.queue.publish(vec![publish("1")?, publish("2")?]).await?;
         let full = Published::Refused(Refusal::Full { topic: other, max: 1 });
         equal("what came of it", &published, &vec![Published::Accepted { copies: 2 }, full])?;

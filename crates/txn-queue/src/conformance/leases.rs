@@ -131,7 +131,16 @@ async fn settling_twice_says_so_and_changes_nothing(harness: &Harness) -> Checke
     unknown.lease.position.0 = unknown.lease.position.0.saturating_add(1_000);
     equal("one of nothing", &subject.settle(&unknown, Action::Ack).await?, &Settled::Gone)?;
     subject.pass(MS);
-    subject.ready("after the retry", &["2"]).await.map(drop)
+    let [second] = &subject.ready("after the retry", &["2"]).await?[..] else { return Ok(()) };
+    for other in ["others", "nobody"] {
+        let other = subject.through(&subject.topic, other)?;
+        if &**other.group.name() == "others" {
+            other.clone().plain().await?;
+        }
+        let settled = other.settle(second, Action::Ack).await?;
+        holds("another group settles none of it", matches!(settled, Settled::Stale | Settled::Gone))?;
+    }
+    subject.ack(second).await
 }
 
 /// Case Q6.

@@ -1,6 +1,6 @@
 //! Limits: at n, and one more.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use txn_suite::{Checked, Failure, equal};
 
@@ -81,20 +81,12 @@ async fn any_bytes_are_data(harness: &Harness) -> Checked {
 async fn batches_and_leases_have_their_limits(harness: &Harness) -> Checked {
     let subject = harness.limited(small()).await?.plain().await?;
     subject.send(&["1", "2", "3"]).await?;
-    invalid(
-        "four messages",
-        subject
-            .queue
-            .publish(
-                [message("4")?, message("5")?, message("6")?, message("7")?]
-                    .map(|message| crate::Publish {
-                        to: crate::Address::Topic(subject.topic.clone()),
-                        message: message.into(),
-                    })
-                    .into(),
-            )
-            .await,
-    )?;
+    let four = [message("4")?, message("5")?, message("6")?, message("7")?].map(Arc::new);
+    let to = crate::Address::Topic(subject.topic.clone());
+    let together = crate::Publish { to: to.clone(), messages: four.to_vec() };
+    invalid("four messages", subject.queue.publish(vec![together]).await)?;
+    let apart = four.map(|message| crate::Publish::one(to.clone(), message));
+    invalid("four messages by themselves", subject.queue.publish(apart.into()).await)?;
     let ask = |max, lease| {
         let worker = WorkerId::new("worker-1").map_err(Failure::from);
         worker.map(|worker| subject.queue.receive(Receive { group: subject.group.clone(), worker, max, lease }))
@@ -105,14 +97,14 @@ async fn batches_and_leases_have_their_limits(harness: &Harness) -> Checked {
     let deliveries = ask(2, Duration::from_secs(60))?.await?.deliveries;
     equal("how many were received", &deliveries.len(), &2)?;
     let extend = Action::Extend { lease: Duration::from_secs(61) };
-    let settles = deliveries.iter().map(|d| crate::Settle { lease: d.lease.clone(), action: extend.clone() });
-    invalid("an extension by more than a minute", subject.queue.settle(settles.collect()).await)?;
+    let settles = deliveries.iter().map(|d| crate::Settle { lease: d.lease, action: extend.clone() });
+    invalid("an extension by more than a minute", subject.queue.settle(&subject.group, settles.collect()).await)?;
     let reason = "r".repeat(65);
     for action in
         [Action::Dead { reason: reason.as_str().into() }, Action::Retry { after: LEASE, reason: reason.into() }]
     {
-        let settles = deliveries.iter().map(|d| crate::Settle { lease: d.lease.clone(), action: action.clone() });
-        invalid("a reason of 65 bytes", subject.queue.settle(settles.collect()).await)?;
+        let settles = deliveries.iter().map(|d| crate::Settle { lease: d.lease, action: action.clone() });
+        invalid("a reason of 65 bytes", subject.queue.settle(&subject.group, settles.collect()).await)?;
     }
     let redrive = crate::Redrive { group: subject.group.clone(), max: 3, rate: None, which: crate::Which::default() };
     invalid("three dead letters at once", subject.queue.redrive(redrive).await)?;

@@ -46,22 +46,21 @@ async fn a_full_topic_refuses_and_takes_again_when_there_is_room(harness: &Harne
 async fn a_topic_takes_a_batch_in_its_order_and_none_behind_one_it_had_no_room_for(harness: &Harness) -> Checked {
     let subject = small(harness, 3, Overflow::Reject).await?;
     let free = subject.through(&Topic::new("free")?, "workers")?.plain().await?;
-    let to = |place: &Subject, message: crate::message::Message| Publish {
+    let to = |place: &Subject, messages: Vec<crate::message::Message>| Publish {
         to: Address::Topic(place.topic.clone()),
-        message: Arc::new(message),
+        messages: messages.into_iter().map(Arc::new).collect(),
     };
     let once = DedupeId::new("once")?;
     let nowhere = Address::Topic(Topic::new("nowhere")?);
     let batch = vec![
-        to(&subject, message("1")?.dedupe_id(once.clone())),
-        Publish { to: nowhere, message: Arc::new(message("2")?) },
-        to(&subject, message("3")?),
-        to(&free, message("a")?),
-        to(&subject, message("4")?),
-        to(&subject, message("5")?),
-        to(&free, message("b")?),
-        to(&subject, message("1")?.dedupe_id(once)),
-        to(&subject, message("6")?),
+        to(&subject, vec![message("1")?.dedupe_id(once.clone())]),
+        Publish::one(nowhere, message("2")?),
+        to(&subject, vec![message("3")?]),
+        to(&free, vec![message("a")?]),
+        to(&free, Vec::new()),
+        to(&subject, vec![message("4")?, message("5")?]),
+        to(&free, vec![message("b")?]),
+        to(&subject, vec![message("1")?.dedupe_id(once), message("6")?]),
     ];
     let published = subject.queue.publish(batch).await?;
     let is_taken: Vec<bool> = published.iter().map(|one| matches!(one, Published::Accepted { .. })).collect();

@@ -1,6 +1,6 @@
 //! Exchanges: what a message comes to, all of it or nothing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use txn_suite::{Checked, Failure, equal, holds, only};
 
@@ -34,7 +34,7 @@ async fn reading(subject: &Subject, topic: &str) -> Checked<Subject> {
 async fn publish(subject: &Subject, exchange: &str, key: Option<&str>, message: Message) -> Checked<Published> {
     let routing_key = key.map(RoutingKey::new).transpose()?;
     let to = Address::Exchange { name: ExchangeName::new(exchange)?, routing_key };
-    only("result", subject.queue.publish(vec![Publish { to, message: Arc::new(message) }]).await?)
+    only("result", subject.queue.publish(vec![Publish::one(to, message)]).await?)
 }
 
 async fn each_kind_of_exchange_sends_where_its_bindings_say(harness: &Harness) -> Checked {
@@ -107,10 +107,7 @@ async fn what_leads_nowhere_is_refused(harness: &Harness) -> Checked {
     equal("to no topic", &nowhere.publish(message("1")?).await?, &unknown)?;
     // Whoever stands behind it in the batch is not held up.
     let to = |topic: &Topic| Address::Topic(topic.clone());
-    let batch = vec![
-        Publish { to: to(&nowhere.topic), message: Arc::new(message("1")?) },
-        Publish { to: to(&subject.topic), message: Arc::new(message("2")?) },
-    ];
+    let batch = vec![Publish::one(to(&nowhere.topic), message("1")?), Publish::one(to(&subject.topic), message("2")?)];
     let published = subject.queue.publish(batch).await?;
     equal("one after it", &published.last(), &Some(&Published::Accepted { copies: 1 }))?;
     subject.ready("after all that", &["2"]).await.map(drop)

@@ -81,8 +81,8 @@ impl Subject {
     pub(super) async fn batch(&self, messages: Vec<Message>) -> Checked<Vec<Published>> {
         let wanted = messages.len();
         let to = Address::Topic(self.topic.clone());
-        let batch = messages.into_iter().map(|message| Publish { to: to.clone(), message: Arc::new(message) });
-        let published = self.queue.publish(batch.collect()).await?;
+        let messages = messages.into_iter().map(Arc::new).collect();
+        let published = self.queue.publish(vec![Publish { to, messages }]).await?;
         equal("results for the messages", &published.len(), &wanted)?;
         Ok(published)
     }
@@ -149,8 +149,8 @@ impl Subject {
     }
 
     pub(super) async fn settle_all(&self, deliveries: &[Delivery], action: &Action) -> Checked<Vec<Settled>> {
-        let settle = |delivery: &Delivery| Settle { lease: delivery.lease.clone(), action: action.clone() };
-        let settled = self.queue.settle(deliveries.iter().map(settle).collect()).await?;
+        let settle = |delivery: &Delivery| Settle { lease: delivery.lease, action: action.clone() };
+        let settled = self.queue.settle(&self.group, deliveries.iter().map(settle).collect()).await?;
         equal("results for the settlements", &settled.len(), &deliveries.len())?;
         Ok(settled)
     }

@@ -17,6 +17,7 @@ use super::{
     step::{self, Ended, Leases, Op, Step},
 };
 use crate::{
+    engine::log::Stored,
     message::{Message, Priority},
     name::{
         AttributeName, DedupeId, ExchangeName, GroupName, Key, MessageId, MessageType, RoutingKey, ScheduleKey, Source,
@@ -62,7 +63,7 @@ fn row(position: u64, key: Option<&str>) -> Row {
     }
     let times = [nanos(1_000), nanos(1_000 + i64::from(position == 3) * 5_000_000), Timestamp::MAX];
     let only = (position == 2).then(|| group("g").name().clone());
-    let stored = super::row::stored(message.key.clone(), message.priority, times, only);
+    let stored = Stored::new(message.key.clone(), message.priority, times, only);
     let mut row = Row::new(position, Arc::new(message), &stored);
     if position == 1 {
         row.redriven = 2;

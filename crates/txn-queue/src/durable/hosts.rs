@@ -16,7 +16,7 @@ use crate::{
     engine::topic::Topic as Decided,
     error::{Error, ErrorKind},
     name::{Topic, WorkerId},
-    queue::{Action, Group, Lease, Position, Published, Settle, Settled},
+    queue::{Action, Address, Group, Lease, Position, Publish, Published, Settle, Settled},
 };
 
 /// How long a lease goes on whose delivery is being settled.
@@ -53,7 +53,7 @@ impl<M: Medium> Turn<'_, M> {
                 .iter()
                 .filter(|(_, token)| held.contains(token))
                 .map(|(position, token)| Settle {
-                    lease: Lease { group: group.clone(), position: Position(*position), token: *token },
+                    lease: Lease { position: Position(*position), token: *token },
                     action: Action::Extend { lease: GRACE },
                 })
                 .collect();
@@ -120,29 +120,30 @@ impl<M: Medium> Turn<'_, M> {
     }
 
     async fn place(&mut self, topic: &Topic, id: i64, page: Vec<FromHost>) -> Result<(), Stop> {
-        let (mut publishes, mut settles) = (Vec::new(), Vec::new());
+        let (mut messages, mut settles) = (Vec::new(), Vec::new());
         for from_host in page {
             match from_host {
-                FromHost::Published(publish) => publishes.push(publish),
-                FromHost::Settled(settle) => settles.push(settle),
+                FromHost::Published(message) => messages.push(message),
+                FromHost::Settled(group, settle) => settles.push((group, settle)),
             }
         }
         self.took = true;
-        let results = self.publish_all(&publishes, true).await?;
-        for (publish, published) in publishes.iter().zip(results) {
+        let publish = Publish { to: Address::Topic(topic.clone()), messages };
+        let results = self.publish_all(std::slice::from_ref(&publish), true).await?;
+        for (message, published) in publish.messages.iter().zip(results) {
             if let Published::Refused(refusal) = published {
-                self.medium.refuse(id, publish, &refusal).await?;
+                self.medium.refuse(id, message, &refusal).await?;
             }
         }
-        let mut rest: &[Settle] = &settles;
-        while let Some(first) = rest.first() {
-            let group = first.lease.group.clone();
-            let count = rest.iter().take_while(|settle| settle.lease.group == group).count();
-            let (same, others) = rest.split_at(count);
-            if group.topic() == topic {
-                self.settle_late(&group, same).await?;
+        let mut settles = settles.into_iter().peekable();
+        while let Some((group, first)) = settles.next() {
+            let mut same = vec![first];
+            while let Some((_, settle)) = settles.next_if(|(other, _)| *other == group) {
+                same.push(settle);
             }
-            rest = others;
+            if group.topic() == topic {
+                self.settle_late(&group, &same).await?;
+            }
         }
         Ok(())
     }
@@ -176,10 +177,10 @@ impl<M: Medium> Turn<'_, M> {
 
     /// Whether a lease may be settled now, as far as the topic knows.
     #[cfg(feature = "postgres")]
-    pub(crate) fn examine(&mut self, lease: &Lease) -> Settled {
+    pub(crate) fn examine(&mut self, group: &Group, lease: &Lease) -> Settled {
         let now = self.now;
-        let Some(replica) = self.topics.get_mut(lease.group.topic()) else { return Settled::Gone };
+        let Some(replica) = self.topics.get_mut(group.topic()) else { return Settled::Gone };
         let Decided { groups, log, .. } = &mut replica.topic;
-        crate::engine::topic::find(groups, &lease.group).map_or(Settled::Gone, |group| group.examine(lease, log, now))
+        crate::engine::topic::find(groups, group).map_or(Settled::Gone, |group| group.examine(lease, log, now))
     }
 }

@@ -18,7 +18,9 @@ use crate::{
     admin::{Control, Redrive, Redriven, Reschedule, Rescheduled, TopicStats},
     error::{Error, ErrorKind},
     name::Topic,
-    queue::{Action, Address, Delivery, Lease, Position, Publish, Published, Receive, Received, Seen, Settle, Settled},
+    queue::{
+        Action, Address, Delivery, Group, Lease, Position, Publish, Published, Receive, Received, Seen, Settle, Settled,
+    },
     topology::Topology,
 };
 
@@ -28,7 +30,7 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 pub(crate) enum Job {
     Publish(Vec<Publish>, Reply<Vec<Published>>),
     Receive(Receive, Reply<Received>),
-    Settle(Vec<Settle>, Reply<Vec<Settled>>),
+    Settle(Group, Vec<Settle>, Reply<Vec<Settled>>),
     Reschedule(Vec<Reschedule>, Reply<Vec<Rescheduled>>),
     /// An order, for one topic.
     Control(Topic, Control, Reply<()>),
@@ -38,7 +40,7 @@ pub(crate) enum Job {
     Stats(Topic, Reply<TopicStats>),
     /// What settling these would come to.
     #[cfg(feature = "postgres")]
-    Examine(Vec<Lease>, Reply<Vec<Settled>>),
+    Examine(Group, Vec<Lease>, Reply<Vec<Settled>>),
     /// Which topics there are.
     Topics(Reply<Vec<Topic>>),
     /// Has the topic read.
@@ -70,21 +72,20 @@ impl Job {
         let mut topics = BTreeSet::new();
         match self {
             Self::Publish(batch, _) => {
-                for Publish { to, message } in batch {
+                for Publish { to, messages } in batch {
                     match to {
                         Address::Topic(topic) => topics.extend([topic.clone()]),
                         Address::Exchange { name, routing_key } => {
-                            topics.extend(
-                                declared.routes.route(name, routing_key.as_ref(), message).into_iter().flatten(),
-                            );
+                            let route = |message| declared.routes.route(name, routing_key.as_ref(), message);
+                            topics.extend(messages.iter().filter_map(|message| route(message)).flatten());
                         }
                     }
                 }
             }
             Self::Receive(receive, _) => topics.extend([receive.group.topic().clone()]),
-            Self::Settle(batch, _) => topics.extend(batch.iter().map(|settle| settle.lease.group.topic().clone())),
+            Self::Settle(group, ..) => topics.extend([group.topic().clone()]),
             #[cfg(feature = "postgres")]
-            Self::Examine(leases, _) => topics.extend(leases.iter().map(|lease| lease.group.topic().clone())),
+            Self::Examine(group, ..) => topics.extend([group.topic().clone()]),
             Self::Reschedule(batch, _) => topics.extend(batch.iter().map(|reschedule| reschedule.topic.clone())),
             Self::Control(topic, ..) | Self::Stats(topic, _) | Self::Look(topic, _) => topics.extend([topic.clone()]),
             Self::Redrive(redrive, _) => topics.extend([redrive.group.topic().clone()]),
@@ -100,9 +101,9 @@ impl Job {
 
     /// The leases that are asked about.
     #[cfg(feature = "postgres")]
-    fn examined(&self) -> Option<&[Lease]> {
+    fn examined(&self) -> Option<(&Group, &[Lease])> {
         match self {
-            Self::Examine(leases, _) => Some(leases),
+            Self::Examine(group, leases, _) => Some((group, leases)),
             _ => None,
         }
     }
@@ -112,9 +113,9 @@ impl Job {
         !match self {
             Self::Publish(_, reply) => reply.is_canceled(),
             Self::Receive(_, reply) => reply.is_canceled(),
-            Self::Settle(_, reply) => reply.is_canceled(),
+            Self::Settle(_, _, reply) => reply.is_canceled(),
             #[cfg(feature = "postgres")]
-            Self::Examine(_, reply) => reply.is_canceled(),
+            Self::Examine(_, _, reply) => reply.is_canceled(),
             Self::Reschedule(_, reply) => reply.is_canceled(),
             Self::Control(_, _, reply) | Self::Declare(_, reply) => reply.is_canceled(),
             Self::Look(_, reply) => reply.as_ref().is_some_and(Reply::is_canceled),
@@ -132,9 +133,10 @@ impl Job {
         };
         match self {
             Self::Publish(batch, _) => {
-                batch.iter().map(|publish| publish.message.data.len()).fold(0, usize::saturating_add)
+                let messages = batch.iter().flat_map(|publish| &publish.messages);
+                messages.map(|message| message.data.len()).fold(0, usize::saturating_add)
             }
-            Self::Settle(batch, _) => batch.iter().map(reason).fold(0, usize::saturating_add),
+            Self::Settle(_, batch, _) => batch.iter().map(reason).fold(0, usize::saturating_add),
             _ => 0,
         }
     }
@@ -146,9 +148,9 @@ impl Job {
         match self {
             Self::Publish(_, reply) => drop(reply.send(again().map(|()| Vec::new()))),
             Self::Receive(_, reply) => drop(reply.send(again().map(|()| nothing()))),
-            Self::Settle(_, reply) => drop(reply.send(again().map(|()| Vec::new()))),
+            Self::Settle(_, _, reply) => drop(reply.send(again().map(|()| Vec::new()))),
             #[cfg(feature = "postgres")]
-            Self::Examine(_, reply) => drop(reply.send(again().map(|()| Vec::new()))),
+            Self::Examine(_, _, reply) => drop(reply.send(again().map(|()| Vec::new()))),
             Self::Reschedule(_, reply) => drop(reply.send(again().map(|()| Vec::new()))),
             Self::Control(_, _, reply) | Self::Declare(_, reply) => drop(reply.send(again())),
             Self::Look(_, reply) => drop(reply.map(|reply| reply.send(again()))),
@@ -161,8 +163,8 @@ impl Job {
     /// Tells that nobody knows what became of it.
     pub(crate) fn lost(self, error: &Error) {
         match self {
-            Self::Publish(batch, reply) => drop(reply.send(Ok(vec![Published::Unknown; batch.len()]))),
-            Self::Settle(batch, reply) => drop(reply.send(Ok(vec![Settled::Unknown; batch.len()]))),
+            Self::Publish(batch, reply) => drop(reply.send(Ok(vec![Published::Unknown; Publish::count(&batch)]))),
+            Self::Settle(_, batch, reply) => drop(reply.send(Ok(vec![Settled::Unknown; batch.len()]))),
             Self::Reschedule(batch, reply) => drop(reply.send(Ok(vec![Rescheduled::Unknown; batch.len()]))),
             other => other.fail(&error.as_unknown()),
         }
@@ -187,7 +189,7 @@ pub(crate) async fn run<M: Medium>(
     let mut examined: std::collections::VecDeque<Vec<Settled>> = jobs
         .iter()
         .filter_map(Job::examined)
-        .map(|leases| leases.iter().map(|lease| turn.examine(lease)).collect())
+        .map(|(group, leases)| leases.iter().map(|lease| turn.examine(group, lease)).collect())
         .collect();
     if takes_in {
         let ends_leases = jobs.iter().any(|job| matches!(job, Job::Receive(..)));
@@ -195,9 +197,9 @@ pub(crate) async fn run<M: Medium>(
     }
     // And what another transaction settled and committed before, with the lease, is settled.
     #[cfg(feature = "postgres")]
-    for (leases, found) in jobs.iter().filter_map(Job::examined).zip(&mut examined) {
+    for ((group, leases), found) in jobs.iter().filter_map(Job::examined).zip(&mut examined) {
         for (lease, found) in leases.iter().zip(found).filter(|(_, found)| **found == Settled::Applied) {
-            *found = turn.examine(lease);
+            *found = turn.examine(group, lease);
         }
     }
     for job in jobs {
@@ -208,7 +210,7 @@ pub(crate) async fn run<M: Medium>(
                 let seen = waiting.seen(receive.group.topic(), receive.group.name());
                 Outcome::Receive(told(turn.receive(receive).await)?, seen)
             }
-            Job::Settle(batch, _) => Outcome::Settle(told(turn.settle(batch).await)?),
+            Job::Settle(group, batch, _) => Outcome::Settle(told(turn.settle(group, batch).await)?),
             #[cfg(feature = "postgres")]
             Job::Examine(..) => Outcome::Settle(Ok(examined.pop_front().unwrap_or_default())),
             Job::Reschedule(batch, _) => Outcome::Reschedule(told(turn.reschedule(batch).await)?),
@@ -262,9 +264,9 @@ pub(crate) fn answer(jobs: Vec<Job>, outcomes: Outcomes) {
     for (job, outcome) in jobs.into_iter().zip(results) {
         match (job, outcome) {
             (Job::Publish(_, reply), Outcome::Publish(result)) => drop(reply.send(result)),
-            (Job::Settle(_, reply), Outcome::Settle(result)) => drop(reply.send(result)),
+            (Job::Settle(_, _, reply), Outcome::Settle(result)) => drop(reply.send(result)),
             #[cfg(feature = "postgres")]
-            (Job::Examine(_, reply), Outcome::Settle(result)) => drop(reply.send(result)),
+            (Job::Examine(_, _, reply), Outcome::Settle(result)) => drop(reply.send(result)),
             (Job::Reschedule(_, reply), Outcome::Reschedule(result)) => drop(reply.send(result)),
             (Job::Redrive(_, reply), Outcome::Redrive(result)) => drop(reply.send(result)),
             (Job::Stats(_, reply), Outcome::Stats(result)) => drop(reply.send(result)),
@@ -289,7 +291,7 @@ fn deliveries(given: &Given, rows: &[Row]) -> Vec<Delivery> {
     let delivery = |leased: &crate::engine::group::Leased| {
         let row = row(leased.position)?;
         Some(Delivery {
-            lease: Lease { group: given.group.clone(), position: Position(leased.position), token: leased.token },
+            lease: Lease { position: Position(leased.position), token: leased.token },
             message: Arc::clone(&row.message),
             deliveries: leased.deliveries,
             is_last: leased.is_last,

@@ -4,7 +4,7 @@ use txn_change::Timestamp;
 
 use super::{
     medium::Medium,
-    row::{Row, stored},
+    row::Row,
     step::Op,
     turn::{Stop, Turn},
 };
@@ -103,5 +103,5 @@ impl<M: Medium> Turn<'_, M> {
 
 fn letter(row: &Row, accepted_at: Timestamp, due: Timestamp, only: Option<crate::name::GroupName>) -> Stored {
     let Message { key, priority, .. } = &*row.message;
-    stored(key.clone(), *priority, [accepted_at, due, Timestamp::MAX], only)
+    Stored::new(key.clone(), *priority, [accepted_at, due, Timestamp::MAX], only)
 }

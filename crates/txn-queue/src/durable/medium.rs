@@ -1,6 +1,6 @@
 //! Where a durable backend keeps steps and messages.
 
-use std::{collections::VecDeque, future::Future, ops::Range};
+use std::{collections::VecDeque, future::Future, ops::Range, sync::Arc};
 
 use txn_change::Timestamp;
 
@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     error::Error,
+    message::Message,
     name::{DedupeId, ScheduleKey, Topic},
-    queue::{Publish, Refusal, Settle},
+    queue::{Group, Refusal, Settle},
 };
 
 /// Steps in a page, at most.
@@ -81,7 +82,7 @@ pub(crate) trait Medium: Send {
     fn refuse(
         &mut self,
         _topic: i64,
-        _publish: &Publish,
+        _message: &Message,
         _refusal: &Refusal,
     ) -> impl Future<Output = Result<(), Error>> + Send {
         async { Ok(()) }
@@ -95,8 +96,8 @@ pub(crate) trait Medium: Send {
 #[derive(Debug)]
 #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only a server has transactions of hosts"))]
 pub(crate) enum FromHost {
-    Published(Publish),
-    Settled(Settle),
+    Published(Arc<Message>),
+    Settled(Group, Settle),
 }
 
 /// Things that hosts did in a page, at most.

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use txn_change::Timestamp;
 
 use super::{
-    row::{Brief, Row, stored},
+    row::{Brief, Row},
     step::{from_bytes, to_bytes},
 };
 use crate::{
+    engine::log::Stored,
     error::{Error, ErrorKind},
     message::{Attribute, Message, Priority, When},
     name::{AttributeName, DedupeId, GroupName, Key, MessageId, MessageType, ScheduleKey, Source},
@@ -190,7 +191,7 @@ fn read(first: u64, bytes: &[u8]) -> Result<Vec<(Brief, Range<usize>)>, Error> {
         let key = name(form.key, |text| Key::new(text))?;
         let only = name(form.only, |text| GroupName::new(text))?;
         let priority = Priority::new(form.priority).unwrap_or_default();
-        let stored = stored(key, priority, [Timestamp::from_nanos(accepted), due, expires], only);
+        let stored = Stored::new(key, priority, [Timestamp::from_nanos(accepted), due, expires], only);
         Ok((Brief { position, stored }, start..end))
     };
     (first..).zip(forms).map(read).collect()
@@ -217,7 +218,7 @@ impl Opened {
         let redriven = form.redriven;
         let death = form.death.clone().map(Arc::new);
         let message =
-            Message { key: stored.key.clone(), priority: stored.priority, data: Arc::from(data), ..message(form)? };
+            Message { key: stored.key().cloned(), priority: stored.priority, data: Arc::from(data), ..message(form)? };
         Ok(Some(Row { redriven, death, ..Row::new(position, Arc::new(message), stored) }))
     }
 }
@@ -302,7 +303,7 @@ mod tests {
             let times =
                 [accepted, Timestamp::from_nanos(2_000), if nth == 4 { Timestamp::MIN } else { Timestamp::MAX }];
             let only = nth.is_multiple_of(3).then(|| GroupName::new("g").expect("a name"));
-            let stored = stored(message.key.clone(), message.priority, times, only);
+            let stored = Stored::new(message.key.clone(), message.priority, times, only);
             Row { redriven: nth, ..Row::new(40 + u64::from(nth), Arc::new(message), &stored) }
         };
         (0..count).map(row).collect()
@@ -322,7 +323,7 @@ mod tests {
             assert!(opened.row(first - 1).expect("nothing wrong").is_none());
             for brief in of_first_part {
                 let row = opened.row(brief.position).expect("a row").expect("there is one");
-                assert_eq!(brief.stored.key, row.message.key);
+                assert_eq!(brief.stored.key(), row.message.key.as_ref());
                 assert_eq!(
                     [brief.stored.accepted_at, brief.stored.due, brief.stored.expires],
                     [row.accepted_at, row.due, row.expires]

@@ -29,10 +29,10 @@ impl<M: Medium> Turn<'_, M> {
 
     /// With `is_host`, a topic that is full is no reason to refuse: what a host has committed is kept.
     pub(super) async fn publish_all(&mut self, batch: &[Publish], is_host: bool) -> Result<Vec<Published>, Stop> {
-        let mut routed = Vec::with_capacity(batch.len());
+        let mut routed = Vec::with_capacity(Publish::count(batch));
         let mut asked: BTreeMap<&Topic, (Vec<DedupeId>, Vec<ScheduleKey>)> = BTreeMap::new();
-        for publish in batch {
-            let route = self.route(publish);
+        for (to, message) in batch.iter().flat_map(Publish::addressed) {
+            let route = self.route(to, message);
             for topic in route.iter().flat_map(|(topics, _)| topics) {
                 // A binding may have been declared since the call was taken.
                 self.enter(topic).await?;
@@ -64,7 +64,7 @@ impl<M: Medium> Turn<'_, M> {
                 known.scheduled.entry(topic.clone()).or_default().extend(scheduled.into_iter().chain(drafted));
             }
         }
-        let mut results = Vec::with_capacity(batch.len());
+        let mut results = Vec::with_capacity(routed.len());
         for routed in routed {
             results.push(match routed {
                 Err(refusal) => Published::Refused(refusal),
@@ -76,8 +76,7 @@ impl<M: Medium> Turn<'_, M> {
         Ok(results)
     }
 
-    fn route(&self, publish: &Publish) -> Result<(Vec<Topic>, Arc<Message>), Refusal> {
-        let Publish { to, message } = publish;
+    fn route(&self, to: &Address, message: &Arc<Message>) -> Result<(Vec<Topic>, Arc<Message>), Refusal> {
         self.limits.check(message)?;
         let topics = match to {
             Address::Topic(topic) => vec![topic.clone()],

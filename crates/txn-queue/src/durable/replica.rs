@@ -292,7 +292,7 @@ impl Replica {
             }
             Op::Settled(name, items) => {
                 let (state, log) = self.group(&name)?;
-                for (lease, action) in leases(state, items) {
+                for (lease, action) in leases(items) {
                     state.settle(&lease, &action, log, at, &mut Vec::new());
                 }
                 state.forget_done();
@@ -300,7 +300,7 @@ impl Replica {
             }
             Op::SettledLate(name, items) => {
                 let (state, log) = self.group(&name)?;
-                for (lease, action) in leases(state, items) {
+                for (lease, action) in leases(items) {
                     state.settle_late(&lease, &action, log, at, &mut Vec::new());
                 }
                 state.forget_done();
@@ -341,11 +341,9 @@ impl Replica {
     }
 }
 
-fn leases(state: &GroupState, items: Vec<step::Ended>) -> Vec<(Lease, crate::queue::Action)> {
-    let group = state.group();
-    let lease =
-        |(position, token, action)| (Lease { group: group.clone(), position: Position(position), token }, action);
-    step::settled(items).into_iter().map(lease).collect()
+fn leases(items: Vec<step::Ended>) -> impl Iterator<Item = (Lease, crate::queue::Action)> {
+    let lease = |(position, token, action)| (Lease { position: Position(position), token }, action);
+    step::settled(items).into_iter().map(lease)
 }
 
 fn missing(topic: &Topic, position: u64) -> Error {
@@ -359,5 +357,5 @@ pub(crate) fn of_message(
     due: Timestamp,
     expires: Timestamp,
 ) -> Stored {
-    super::row::stored(message.key.clone(), message.priority, [accepted_at, due, expires], None)
+    Stored::new(message.key.clone(), message.priority, [accepted_at, due, expires], None)
 }

@@ -4,12 +4,7 @@ use std::sync::Arc;
 
 use txn_change::Timestamp;
 
-use crate::{
-    engine::log::Stored,
-    message::{Message, Priority},
-    name::{GroupName, Key},
-    topology::Death,
-};
+use crate::{engine::log::Stored, message::Message, name::GroupName, topology::Death};
 
 /// A message at its place. Never changed.
 #[derive(Debug, Clone)]
@@ -33,7 +28,8 @@ pub(crate) struct Brief {
 
 impl Row {
     pub(crate) fn new(position: u64, message: Arc<Message>, stored: &Stored) -> Self {
-        let (accepted_at, due, expires, only) = (stored.accepted_at, stored.due, stored.expires, stored.only.clone());
+        let (accepted_at, due, expires, only) =
+            (stored.accepted_at, stored.due, stored.expires, stored.only().cloned());
         Self { position, accepted_at, due, expires, only, redriven: 0, death: None, message }
     }
 
@@ -41,26 +37,5 @@ impl Row {
     pub(crate) fn moved(self, position: u64, stored: &Stored, death: Option<Death>, redriven: u32) -> Self {
         let death = death.map(Arc::new).or(self.death);
         Self { redriven, death, ..Self::new(position, self.message, stored) }
-    }
-}
-
-/// What a replica keeps of a message.
-pub(crate) fn stored(
-    key: Option<Key>,
-    priority: Priority,
-    [accepted_at, due, expires]: [Timestamp; 3],
-    only: Option<GroupName>,
-) -> Stored {
-    Stored {
-        key,
-        priority,
-        accepted_at,
-        due,
-        expires,
-        only,
-        is_removed: false,
-        is_moved: false,
-        #[cfg(feature = "memory")]
-        carried: None,
     }
 }

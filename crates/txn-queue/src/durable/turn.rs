@@ -169,40 +169,26 @@ impl<'t, M: Medium> Turn<'t, M> {
         Ok(Given { group: receive.group.clone(), until, leased, next_in })
     }
 
-    pub(crate) async fn settle(&mut self, batch: &[Settle]) -> Result<Vec<Settled>, Stop> {
-        let mut results = Vec::with_capacity(batch.len());
-        let mut rest = batch;
-        while let Some(first) = rest.first() {
-            let group = first.lease.group.clone();
-            let count = rest.iter().take_while(|settle| settle.lease.group == group).count();
-            let (same, others) = rest.split_at(count);
-            rest = others;
-            let now = self.now;
-            let known = self.topics.get_mut(group.topic()).map(|replica| &mut replica.topic);
-            let known = known.and_then(|Decided { groups, log, .. }| Some((groups.get_mut(group.name())?, log)));
-            let Some((state, log)) = known else {
-                results.extend(same.iter().map(|_| Settled::Gone));
-                continue;
-            };
-            let mut dying = Vec::new();
-            let settled: Vec<Settled> =
-                same.iter().map(|settle| state.settle(&settle.lease, &settle.action, log, now, &mut dying)).collect();
-            state.forget_done();
-            let applied = same.iter().zip(&settled).filter(|(_, settled)| **settled == Settled::Applied);
-            let applied: Vec<&Settle> = applied.map(|(settle, _)| settle).collect();
-            if applied.iter().any(|settle| !matches!(settle.action, Action::Extend { .. })) {
-                state.changed(&mut Vec::new());
-            }
-            results.extend(settled);
-            if applied.is_empty() {
-                self.release(group.topic())?;
-                continue;
-            }
+    pub(crate) async fn settle(&mut self, group: &Group, batch: &[Settle]) -> Result<Vec<Settled>, Stop> {
+        let now = self.now;
+        let known = self.topics.get_mut(group.topic()).map(|replica| &mut replica.topic);
+        let known = known.and_then(|Decided { groups, log, .. }| Some((groups.get_mut(group.name())?, log)));
+        let Some((state, log)) = known else { return Ok(vec![Settled::Gone; batch.len()]) };
+        let mut dying = Vec::new();
+        let settle = |settle: &Settle| state.settle(&settle.lease, &settle.action, log, now, &mut dying);
+        let results: Vec<Settled> = batch.iter().map(settle).collect();
+        state.forget_done();
+        let applied = batch.iter().zip(&results).filter(|(_, settled)| **settled == Settled::Applied);
+        let applied: Vec<&Settle> = applied.map(|(settle, _)| settle).collect();
+        if applied.iter().any(|settle| !matches!(settle.action, Action::Extend { .. })) {
+            state.changed(&mut Vec::new());
+        }
+        if !applied.is_empty() {
             let items = applied.iter().map(|settle| (settle.lease.position.0, settle.lease.token, &settle.action));
             self.did(group.topic(), Op::Settled(group.name().clone(), step::ended(items)));
-            self.bury(&group, dying).await?;
-            self.release(group.topic())?;
+            self.bury(group, dying).await?;
         }
+        self.release(group.topic())?;
         Ok(results)
     }
 

@@ -11,6 +11,7 @@ mod settle;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, VecDeque},
+    iter::repeat_n,
     sync::Arc,
     task::Waker,
 };
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     admin::GroupStats,
     queue::{Group, Position},
-    topology::{Cause, GroupSpec, Start},
+    topology::{Cause, GroupSpec, Order, Start},
 };
 pub(crate) use receive::{Leased, Wanted};
 pub(crate) use settle::last_reasons;
@@ -160,13 +161,7 @@ impl GroupState {
         if self.leases.next().is_some_and(|next| next <= now) {
             self.end_leases(self.leases.ended(now), log, now, &mut dying);
         }
-        // What is new and what was waited for, in the order in which they became due.
-        for (position, stored) in log.starting_with(self.end()) {
-            if !self.waiting.is_empty() {
-                self.wake(stored.accepted_at.min(now), log);
-            }
-            self.admit(position, stored, log, now);
-        }
+        self.take_in(log, now);
         self.wake(now, log);
         self.forget_done();
         dying
@@ -190,7 +185,33 @@ impl GroupState {
         }
     }
 
-    /// Takes in what is new.
+    /// Takes in what is new, beside what was waited for, in the order in which it became due.
+    fn take_in(&mut self, log: &Log, now: Timestamp) {
+        while let Some((first, others)) = log.piece(self.end()).split_first() {
+            let position = self.end();
+            if !self.waiting.is_empty() {
+                self.wake(first.accepted_at.min(now), log);
+            }
+            if !first.is_at_once() || self.key_of(first).is_some() {
+                self.admit(position, first, log, now);
+                continue;
+            }
+            // Those behind it that are like it stand in line together.
+            let has_order = matches!(self.spec.order, Order::PerKey { .. });
+            let is_like = |other: &&Stored| {
+                other.is_at_once()
+                    && other.accepted_at == first.accepted_at
+                    && other.priority == first.priority
+                    && !(has_order && other.has_key())
+            };
+            let count = others.iter().take_while(is_like).count().saturating_add(1);
+            let since = first.accepted_at.min(now);
+            self.slots.extend(repeat_n(Slot::new(State::Ready, since), count));
+            self.ready.push_messages(first.priority, since, position, self.end());
+        }
+    }
+
+    /// Takes in one.
     fn admit(&mut self, position: u64, stored: &Stored, log: &Log, now: Timestamp) {
         if !stored.is_for(self.spec.group.name()) {
             self.slots.push_back(Slot::new(State::Done, stored.due));
@@ -309,6 +330,15 @@ impl GroupState {
     }
 }
 
+/// From this place among them on, as many as stand together in memory.
+fn slots_from(slots: &mut VecDeque<Slot>, index: usize) -> &mut [Slot] {
+    let (front, back) = slots.as_mut_slices();
+    match index.checked_sub(front.len()) {
+        Some(index) => back.get_mut(index..).unwrap_or_default(),
+        None => front.get_mut(index..).unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, reason = "small numbers of tests")]
 mod tests {
@@ -319,18 +349,7 @@ mod tests {
     };
 
     fn stored(key: Option<Key>, accepted_at: Timestamp, due: Timestamp) -> Stored {
-        Stored {
-            key,
-            priority: Priority::default(),
-            accepted_at,
-            due,
-            expires: Timestamp::MAX,
-            only: None,
-            is_removed: false,
-            is_moved: false,
-            #[cfg(feature = "memory")]
-            carried: None,
-        }
+        Stored::new(key, Priority::default(), [accepted_at, due, Timestamp::MAX], None)
     }
 
     /// A group that is paused takes no turns, while the oldest messages go, or are cancelled, and others come.

@@ -40,14 +40,19 @@ impl Ready {
     }
 
     pub(crate) fn push_message(&mut self, priority: Priority, since: Timestamp, position: u64) {
-        let behind = position.saturating_add(1);
+        self.push_messages(priority, since, position, position.saturating_add(1));
+    }
+
+    /// Adds messages that follow each other.
+    pub(crate) fn push_messages(&mut self, priority: Priority, since: Timestamp, first: u64, behind: u64) {
         let Some(line) = self.lines.get_mut(usize::from(priority.level())) else { return };
         match line.back_mut() {
-            Some((then, Turn::Messages { end, .. })) if *then == since && *end == position => *end = behind,
-            _ => line.push_back((since, Turn::Messages { first: position, end: behind })),
+            Some((then, Turn::Messages { end, .. })) if *then == since && *end == first => *end = behind,
+            _ => line.push_back((since, Turn::Messages { first, end: behind })),
         }
         self.levels |= bit(priority);
-        self.count = self.count.saturating_add(1);
+        let count = usize::try_from(behind.saturating_sub(first)).unwrap_or(usize::MAX);
+        self.count = self.count.saturating_add(count);
     }
 
     pub(crate) fn push_lane(&mut self, priority: Priority, since: Timestamp, lane: u32) {

@@ -89,8 +89,7 @@ impl Topic {
             || self.log.iter().take_while(|(_, stored)| stored.is_removed).fold(before, |at, _| at.saturating_add(1));
         let first = self.groups.values().map(GroupState::first).min().unwrap_or_else(taken_out);
         let Some(until) = self.kept_until(now).filter(|_| before < first) else { return };
-        let goes = |(position, stored): &(u64, &Stored)| *position < first && stored.accepted_at <= until;
-        let count = self.log.iter().take_while(goes).count();
+        let count = self.log.accepted_by(until, before, first);
         self.log.drop_first(count, gone);
         if count > 0 {
             wakers.extend(std::mem::take(&mut self.room).into_values());

@@ -29,7 +29,9 @@ use crate::{
     error::Error,
     limits::QueueLimits,
     observe::{Observe, Within},
-    queue::{Delivery, Lease, Position, Publish, Published, Queue, Receive, Received, Seen, Settle, Settled, Wait},
+    queue::{
+        Delivery, Group, Lease, Position, Publish, Published, Queue, Receive, Received, Seen, Settle, Settled, Wait,
+    },
     spans::Trace,
     topology::Topology,
 };
@@ -121,8 +123,8 @@ impl Queue for Memory {
         self.observe.receive(receive, |receive| self.receive_unobserved(receive)).await
     }
 
-    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
-        self.observe.settle(batch, Within::Own, |batch| self.settle_unobserved(batch)).await
+    async fn settle(&self, group: &Group, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+        self.observe.settle(group, batch, Within::Own, |batch| self.settle_unobserved(group, batch)).await
     }
 
     async fn wait(&self, wait: Wait) -> Result<(), Error> {
@@ -132,13 +134,15 @@ impl Queue for Memory {
 
 impl Memory {
     async fn publish_unobserved(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
-        self.limits.check_batch(batch.len())?;
-        let batch = Batch::checked(batch, &self.limits);
-        let mut later = Later::default();
-        let results = {
+        let count = Publish::count(&batch);
+        self.limits.check_batch(count)?;
+        let checked = batch.into_iter().map(|publish| Batch::checked(publish, &self.limits));
+        let checked: Vec<Batch> = checked.collect();
+        let (mut later, mut results) = (Later::default(), Vec::with_capacity(count));
+        {
             let (mut state, now) = self.state();
-            state.publish(batch, &self.limits, now, &mut later)
-        };
+            checked.into_iter().for_each(|batch| state.publish(batch, &self.limits, now, &mut later, &mut results));
+        }
         later.do_now();
         Ok(results)
     }
@@ -157,17 +161,17 @@ impl Memory {
             let wanted = Wanted { worker: &receive.worker, max: receive.max, until };
             let mut deliveries = Vec::with_capacity(group.ready_count().min(receive.max));
             group.receive_each(wanted, log, now, &mut tokens, |leased, stored| {
-                let Some(carried) = &stored.carried else { return };
+                let Some(message) = stored.message() else { return };
                 let Leased { position, token, deliveries: count, is_last } = leased;
                 // Made where it stays. A push makes it elsewhere, lest there be no room, and copies it: that is felt.
                 deliveries.extend(once_with(|| Delivery {
-                    lease: Lease { group: receive.group.clone(), position: Position(position), token },
-                    message: Arc::clone(&carried.message),
+                    lease: Lease { position: Position(position), token },
+                    message: Arc::clone(message),
                     deliveries: count,
                     is_last,
                     accepted_at: stored.accepted_at,
                     leased_until: until,
-                    death: carried.death().cloned(),
+                    death: stored.letter().map(|letter| Arc::clone(&letter.death)),
                 }));
             });
             let seen = Seen(group.changes());
@@ -180,13 +184,13 @@ impl Memory {
         Ok(received)
     }
 
-    async fn settle_unobserved(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+    async fn settle_unobserved(&self, group: &Group, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
         self.limits.check_settle(&batch)?;
         let mut later = Later::default();
         let results = {
             let (mut state, now) = self.state();
             later.drop.reserve(batch.len());
-            state.settle(&batch, now, &mut later)
+            state.settle(group, &batch, now, &mut later)
         };
         later.do_now();
         Ok(results)

@@ -7,93 +7,98 @@ use txn_change::Timestamp;
 use super::{
     later::Later,
     state::State,
-    topic::{Admission, TopicState, published},
+    topic::{self, Admission, TopicState},
 };
 use crate::{
-    engine::admit,
+    engine::{admit, log::Stored},
     limits::QueueLimits,
     message::Message,
-    name::{ExchangeName, RoutingKey, Topic},
+    name::{ExchangeName, RoutingKey},
     queue::{Address, Publish, Published, Refusal},
 };
 
-/// What was published in one call, and what became of it so far.
+/// Messages of one address, on their way in.
 pub(super) struct Batch {
-    rest: vec::IntoIter<Publish>,
+    to: Address,
+    rest: vec::IntoIter<Arc<Message>>,
+    /// How many have gone before the rest.
+    gone: usize,
     /// Those that no topic would take, by their places.
     refused: vec::IntoIter<(usize, Refusal)>,
-    results: Vec<Published>,
+    /// Whether none needs a second look.
+    is_plain: bool,
 }
 
 impl Batch {
     /// Checks what can be checked without a look at any topic.
-    pub(super) fn checked(batch: Vec<Publish>, limits: &QueueLimits) -> Self {
-        let checked = batch.iter().enumerate();
-        let refused = checked.filter_map(|(at, publish)| Some((at, limits.check(&publish.message).err()?)));
-        let refused: Vec<_> = refused.collect();
-        Self { results: Vec::with_capacity(batch.len()), rest: batch.into_iter(), refused: refused.into_iter() }
+    pub(super) fn checked(publish: Publish, limits: &QueueLimits) -> Self {
+        let Publish { to, messages } = publish;
+        let (mut refused, mut is_plain) = (Vec::new(), true);
+        for (at, message) in messages.iter().enumerate() {
+            is_plain &= topic::is_plain(message);
+            if let Err(refusal) = limits.check(message) {
+                refused.push((at, refusal));
+            }
+        }
+        Self { to, rest: messages.into_iter(), gone: 0, refused: refused.into_iter(), is_plain }
     }
 
-    /// How many of the next come to this topic.
-    fn count_of(&self, topic: &Topic) -> usize {
-        // Whoever publishes a batch has one name for its topic, mostly.
-        let is_same = |other: &Topic| std::ptr::eq(other.as_str(), topic.as_str()) || other == topic;
-        let is_of = |publish: &&Publish| matches!(&publish.to, Address::Topic(other) if is_same(other));
-        self.rest.as_slice().iter().take_while(is_of).count()
-    }
-
-    /// How many are not refused before one that is, at most `max`.
-    fn count_checked(&self, max: usize) -> usize {
+    /// How many of the next are not refused, before one that is.
+    fn count_checked(&self) -> usize {
         let next = self.refused.as_slice().first();
-        next.map_or(max, |(at, _)| at.saturating_sub(self.results.len()).min(max))
+        next.map_or(self.rest.len(), |(at, _)| at.saturating_sub(self.gone))
+    }
+
+    /// Messages at the front that need no second look: they have no name to be known by, are due at once and do not expire. At most `max`.
+    fn plain(&mut self, max: usize) -> impl Iterator<Item = Arc<Message>> {
+        let front = self.rest.as_slice().iter().take(max.min(self.count_checked()));
+        let count =
+            if self.is_plain { front.len() } else { front.take_while(|message| topic::is_plain(message)).count() };
+        self.gone = self.gone.saturating_add(count);
+        self.rest.by_ref().take(count)
     }
 
     /// The next, and what becomes of it unless it was refused.
-    fn next(&mut self, accept: impl FnOnce(Publish) -> Result<Published, Refusal>) {
-        let Some(publish) = self.rest.next() else { return };
-        let result = match self.count_checked(1) {
-            0 => self.refused.next().map_or_else(|| accept(publish), |(_, refusal)| Err(refusal)),
-            _ => accept(publish),
-        };
-        self.results.push(result.unwrap_or_else(Published::Refused));
+    fn next(&mut self, accept: impl FnOnce(Arc<Message>) -> Result<Published, Refusal>) -> Option<Published> {
+        let is_checked = self.count_checked() > 0;
+        let message = self.rest.next()?;
+        self.gone = self.gone.saturating_add(1);
+        let refusal = if is_checked { None } else { self.refused.next() };
+        let result = refusal.map_or_else(|| accept(message), |(_, refusal)| Err(refusal));
+        Some(result.unwrap_or_else(Published::Refused))
+    }
+
+    fn each(
+        mut self,
+        results: &mut Vec<Published>,
+        mut accept: impl FnMut(Arc<Message>) -> Result<Published, Refusal>,
+    ) {
+        while let Some(result) = self.next(&mut accept) {
+            results.push(result);
+        }
     }
 }
 
 impl State {
     pub(super) fn publish(
         &mut self,
-        mut batch: Batch,
+        batch: Batch,
         limits: &QueueLimits,
         now: Timestamp,
         later: &mut Later,
-    ) -> Vec<Published> {
-        while let Some(Publish { to, .. }) = batch.rest.as_slice().first() {
-            // A batch is of one topic, nearly always: it is found once, and whoever waits there is woken once.
-            let topic = match to {
-                Address::Topic(topic) => topic.clone(),
-                Address::Exchange { .. } => {
-                    batch.next(|publish| match publish.to {
-                        Address::Exchange { name, routing_key } => {
-                            self.route(name, routing_key.as_ref(), publish.message, limits, now, later)
-                        }
-                        Address::Topic(topic) => Err(Refusal::NoSuchTopic { topic }),
-                    });
-                    continue;
-                }
-            };
-            let count = batch.count_of(&topic);
-            match self.topics.get_mut(&topic) {
-                Some(state) => state.publish(&mut batch, count, now, later),
-                None => {
-                    let refuse = |publish: Publish| {
-                        admit::timed(publish.message, now)?;
-                        Err(Refusal::NoSuchTopic { topic: topic.clone() })
-                    };
-                    (0..count).for_each(|_| batch.next(refuse));
-                }
-            }
+        results: &mut Vec<Published>,
+    ) {
+        match batch.to.clone() {
+            Address::Topic(topic) => match self.topics.get_mut(&topic) {
+                Some(state) => state.publish(batch, now, later, results),
+                None => batch.each(results, |message| {
+                    admit::timed(message, now)?;
+                    Err(Refusal::NoSuchTopic { topic: topic.clone() })
+                }),
+            },
+            Address::Exchange { name, routing_key } => batch
+                .each(results, |message| self.route(name.clone(), routing_key.as_ref(), message, limits, now, later)),
         }
-        batch.results
     }
 
     fn route(
@@ -120,7 +125,7 @@ impl State {
         }
         for topic in &takers {
             if let Some(state) = self.topics.get_mut(topic) {
-                state.take(published(Arc::clone(&message), now, due, expires), now, later);
+                state.take(Stored::carrying(Arc::clone(&message), [now, due, expires]), now, later);
                 state.topic.changed(&mut later.wake);
             }
         }
@@ -129,18 +134,15 @@ impl State {
 }
 
 impl TopicState {
-    /// Takes the next `count` of a batch.
-    fn publish(&mut self, batch: &mut Batch, count: usize, now: Timestamp, later: &mut Later) {
+    /// Takes what it can of a batch.
+    fn publish(&mut self, mut batch: Batch, now: Timestamp, later: &mut Later, results: &mut Vec<Published>) {
         let end = self.topic.log.end();
-        let mut left = count;
-        while left > 0 {
-            let max = batch.count_checked(left);
-            let taken = self.take_plain(&mut batch.rest, max, now);
-            batch.results.extend((0..taken).map(|_| Published::Accepted { copies: 1 }));
-            left = left.saturating_sub(taken);
-            if left > 0 {
-                batch.next(|publish| self.accept(publish.message, now, later));
-                left = left.saturating_sub(1);
+        loop {
+            let taken = self.take_plain(|room| batch.plain(room), now);
+            results.extend((0..taken).map(|_| Published::Accepted { copies: 1 }));
+            match batch.next(|message| self.accept(message, now, later)) {
+                Some(result) => results.push(result),
+                None => break,
             }
         }
         self.forget_lapsed(now);

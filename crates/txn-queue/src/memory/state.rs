@@ -11,13 +11,12 @@ use crate::{
     engine::{
         admit,
         group::Dying,
-        log::Stored,
         topic::{Topic as Decided, find},
     },
     error::{Error, ErrorKind},
     limits::QueueLimits,
     name::Topic,
-    queue::{Action, Group, Lease, Settle, Settled},
+    queue::{Action, Group, Settle, Settled},
     routes::Routes,
     topology::Topology,
 };
@@ -46,31 +45,25 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn settle(&mut self, batch: &[Settle], now: Timestamp, later: &mut Later) -> Vec<Settled> {
-        let mut results = Vec::with_capacity(batch.len());
-        let mut rest = batch;
-        // A batch is of one group, nearly always.
-        while let Some(Settle { lease: Lease { group, .. }, .. }) = rest.first() {
-            let count = rest.iter().take_while(|settle| settle.lease.group == *group).count();
-            let (same, others) = rest.split_at(count);
-            let known = self.topics.get_mut(group.topic());
-            let known = known.and_then(|known| Some((known.topic.groups.get_mut(group.name())?, &known.topic.log)));
-            match known {
-                None => results.extend(same.iter().map(|_| Settled::Gone)),
-                Some((state, log)) => {
-                    let mut dying = Vec::new();
-                    state.settle_all(same, log, now, &mut dying, &mut results);
-                    state.forget_done();
-                    if same.iter().any(|settle| !matches!(settle.action, Action::Extend { .. })) {
-                        state.changed(&mut later.wake);
-                    }
-                    self.bury(group, dying, now, later);
-                }
-            }
-            if let Some(topic) = self.topics.get_mut(group.topic()) {
-                topic.release(now, later);
-            }
-            rest = others;
+    pub(super) fn settle(
+        &mut self,
+        group: &Group,
+        batch: &[Settle],
+        now: Timestamp,
+        later: &mut Later,
+    ) -> Vec<Settled> {
+        let known = self.topics.get_mut(group.topic());
+        let known = known.and_then(|known| Some((known.topic.groups.get_mut(group.name())?, &known.topic.log)));
+        let Some((state, log)) = known else { return vec![Settled::Gone; batch.len()] };
+        let (mut dying, mut results) = (Vec::new(), Vec::with_capacity(batch.len()));
+        state.settle_all(batch, log, now, &mut dying, &mut results);
+        state.forget_done();
+        if batch.iter().any(|settle| !matches!(settle.action, Action::Extend { .. })) {
+            state.changed(&mut later.wake);
+        }
+        self.bury(group, dying, now, later);
+        if let Some(topic) = self.topics.get_mut(group.topic()) {
+            topic.release(now, later);
         }
         results
     }
@@ -159,9 +152,11 @@ impl State {
         let (letters, redriven) = dead.take_letters(redrive, room, now, later);
         dead.release(now, later);
         let topic = self.topic(redrive.group.topic())?;
-        for (letter, count) in letters.into_iter().zip(0u64..) {
+        for (mut letter, count) in letters.into_iter().zip(0u64..) {
             let due = redrive.rate.map_or(now, |rate| now.after(rate.time_of(count)).unwrap_or(Timestamp::MAX));
-            topic.add(Stored { accepted_at: now, due, ..letter }, now, later);
+            letter.accepted_at = now;
+            letter.due = due;
+            topic.add(letter, now, later);
         }
         Ok(redriven)
     }

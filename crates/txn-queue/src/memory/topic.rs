@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
-    vec,
 };
 
 use foldhash::fast::RandomState;
@@ -16,12 +15,12 @@ use crate::{
         admit,
         group::Dying,
         group::last_reasons,
-        log::{Carried, Letter, Stored},
+        log::{Letter, Stored},
         topic::Topic,
     },
     message::{Message, When},
     name::{DedupeId, GroupName, ScheduleKey},
-    queue::{Position, Publish, Published, Refusal},
+    queue::{Position, Published, Refusal},
     topology::{Death, TopicSpec},
 };
 
@@ -54,13 +53,16 @@ impl TopicState {
         }
     }
 
-    /// Takes what it can of messages at the front of a batch that need no second look: they have no name to be known by, are due at once and do not expire, and there is room. At most `max`; says how many.
-    pub(super) fn take_plain(&mut self, batch: &mut vec::IntoIter<Publish>, max: usize, now: Timestamp) -> usize {
-        let front = batch.as_slice().iter().take(max.min(self.topic.room()));
-        let count = front.take_while(|publish| is_plain(&publish.message)).count();
-        let front = batch.by_ref().take(count);
-        self.topic.log.extend(front.map(|Publish { message, .. }| published(message, now, now, Timestamp::MAX)));
-        count
+    /// Takes messages that are plain, as many as there is room for without another's going; says how many.
+    pub(super) fn take_plain<I: Iterator<Item = Arc<Message>>>(
+        &mut self,
+        plain: impl FnOnce(usize) -> I,
+        now: Timestamp,
+    ) -> usize {
+        let before = self.topic.log.len();
+        let messages = plain(self.topic.room());
+        self.topic.log.extend(messages.map(|message| Stored::carrying(message, [now, now, Timestamp::MAX])));
+        usize::try_from(self.topic.log.len().saturating_sub(before)).unwrap_or(usize::MAX)
     }
 
     /// Takes a message, if it is to be taken. Whoever waits is to be [told](Topic::changed).
@@ -74,7 +76,7 @@ impl TopicState {
         match self.examine(&message, now)? {
             Admission::Has => Ok(Published::Duplicate),
             Admission::Takes => {
-                self.take(published(message, now, due, expires), now, later);
+                self.take(Stored::carrying(message, [now, due, expires]), now, later);
                 Ok(Published::Accepted { copies: 1 })
             }
         }
@@ -124,7 +126,7 @@ impl TopicState {
 
     /// Takes a message that was [examined](Self::examine). Whoever waits is to be [told](Topic::changed).
     pub(super) fn take(&mut self, stored: Stored, now: Timestamp, later: &mut Later) {
-        if let Some(Carried { message, .. }) = &stored.carried {
+        if let Some(message) = stored.message() {
             if let Some(id) = &message.dedupe_id {
                 let until = now.after(self.topic.spec.dedupe_window).unwrap_or(Timestamp::MAX);
                 if until > now {
@@ -169,9 +171,9 @@ impl TopicState {
     pub(super) fn letter(&self, group: &GroupName, dying: &Dying, now: Timestamp) -> Option<Stored> {
         let group = self.topic.groups.get(group)?;
         let stored = self.topic.log.get(dying.position)?;
-        let carried = stored.carried.as_ref()?;
+        let message = stored.message()?;
         let (deliveries, reasons) = group.history(dying.position);
-        let reasons = last_reasons(carried.death().map(|death| &**death), reasons);
+        let reasons = last_reasons(stored.letter().map(|letter| &*letter.death), reasons);
         let death = Death {
             cause: dying.cause,
             reasons,
@@ -180,11 +182,11 @@ impl TopicState {
             deliveries,
             accepted_at: stored.accepted_at,
             died_at: now,
-            redriven: carried.letter.as_deref().map_or(0, |letter| letter.redriven),
+            redriven: stored.letter().map_or(0, |letter| letter.redriven),
         };
-        let letter = Letter { redriven: death.redriven, death: Arc::new(death) };
-        let carried = Some(Carried { message: Arc::clone(&carried.message), letter: Some(Box::new(letter)) });
-        Some(Stored { accepted_at: now, due: now, expires: Timestamp::MAX, only: None, carried, ..stored.clone() })
+        let mut letter = Stored::carrying(Arc::clone(message), [now, now, Timestamp::MAX]);
+        letter.set_letter(Letter { redriven: death.redriven, death: Arc::new(death) });
+        Some(letter)
     }
 
     /// Adds what did not come from a publisher, if there is room.
@@ -207,9 +209,9 @@ impl TopicState {
         later: &mut Later,
     ) -> (Vec<Stored>, Redriven) {
         let chosen = self.topic.log.iter().filter(|(_, stored)| {
-            let Some(carried) = stored.carried.as_ref().filter(|_| !stored.is_removed) else { return false };
-            let death = carried.death().filter(|death| death.group == redrive.group);
-            death.is_some_and(|death| redrive.which.chooses(death, &carried.message))
+            let Some(message) = stored.message().filter(|_| !stored.is_removed) else { return false };
+            let death = stored.letter().map(|letter| &letter.death).filter(|death| death.group == redrive.group);
+            death.is_some_and(|death| redrive.which.chooses(death, message))
         });
         let mut positions: Vec<u64> = chosen.map(|(position, _)| position).collect();
         let has_more = positions.len() > redrive.max.min(room);
@@ -217,53 +219,45 @@ impl TopicState {
         let mut letters = Vec::with_capacity(positions.len());
         for position in positions {
             let Some(stored) = self.topic.log.get(position) else { continue };
-            let mut letter = stored.clone();
+            let mut sent_back = stored.clone();
             self.topic.move_to(position, None, now, &mut later.wake);
-            letter.expires = Timestamp::MAX;
-            letter.only = Some(redrive.group.name().clone());
-            if let Some(letter) = letter.carried.as_mut().and_then(|carried| carried.letter.as_mut()) {
-                letter.redriven = letter.redriven.saturating_add(1);
+            sent_back.expires = Timestamp::MAX;
+            sent_back.set_only(Some(redrive.group.name().clone()));
+            if let Some(letter) = sent_back.letter().cloned() {
+                sent_back.set_letter(Letter { redriven: letter.redriven.saturating_add(1), ..letter });
             }
-            letters.push(letter);
+            letters.push(sent_back);
         }
         let redriven = Redriven { moved: letters.len(), has_more };
         (letters, redriven)
     }
 }
 
-/// A message as it is published.
+/// Whether nothing need be known of a message beside that there is room: it has no name to be known by, is due at once and does not expire.
 #[inline]
-pub(super) fn published(message: Arc<Message>, now: Timestamp, due: Timestamp, expires: Timestamp) -> Stored {
-    Stored {
-        key: message.key.clone(),
-        priority: message.priority,
-        accepted_at: now,
-        due,
-        expires,
-        only: None,
-        is_removed: false,
-        is_moved: false,
-        carried: Some(Carried { message, letter: None }),
-    }
-}
-
-fn is_plain(message: &Message) -> bool {
+pub(super) fn is_plain(message: &Message) -> bool {
     message.dedupe_id.is_none() && message.schedule_key.is_none() && message.due.is_none() && message.expires.is_none()
 }
 
 /// A message that is gone waits under no key.
+#[inline]
 fn let_go(
     scheduled: &mut HashMap<ScheduleKey, u64, RandomState>,
     position: u64,
     stored: &mut Stored,
     later: &mut Later,
 ) {
-    let Some(Carried { message, .. }) = stored.carried.take() else { return };
-    if !scheduled.is_empty()
-        && let Some(key) = &message.schedule_key
-        && scheduled.get(key) == Some(&position)
-    {
+    if !scheduled.is_empty() {
+        forget_schedule(scheduled, position, stored);
+    }
+    if let Some(message) = stored.take_message() {
+        later.drop.push(message);
+    }
+}
+
+fn forget_schedule(scheduled: &mut HashMap<ScheduleKey, u64, RandomState>, position: u64, stored: &Stored) {
+    let key = stored.message().and_then(|message| message.schedule_key.as_ref());
+    if let Some(key) = key.filter(|key| scheduled.get(*key) == Some(&position)) {
         scheduled.remove(key);
     }
-    later.drop.push(message);
 }

@@ -58,16 +58,17 @@ impl Postgres {
     }
 
     async fn publish_in_unobserved(&self, tx: &mut PgConnection, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
-        self.shared.limits.check_batch(batch.len())?;
+        let count = Publish::count(&batch);
+        self.shared.limits.check_batch(count)?;
         in_transaction(tx).await?;
         let declared = std::sync::Arc::clone(&self.shared.state().declared);
         let (mut ids, mut heads, mut data) = (Vec::new(), Vec::new(), Vec::new());
-        let mut results = Vec::with_capacity(batch.len());
-        for Publish { to, message } in batch {
-            let checked = self.shared.limits.check(&message).and_then(|()| match to {
-                Address::Topic(topic) => Ok(vec![topic]),
+        let mut results = Vec::with_capacity(count);
+        for (to, message) in batch.iter().flat_map(Publish::addressed) {
+            let checked = self.shared.limits.check(message).and_then(|()| match to {
+                Address::Topic(topic) => Ok(vec![topic.clone()]),
                 Address::Exchange { name, routing_key } => {
-                    admit::targets(&declared.routes, name, routing_key.as_ref(), &message, &self.shared.limits)
+                    admit::targets(&declared.routes, name.clone(), routing_key.as_ref(), message, &self.shared.limits)
                 }
             });
             let numbers = checked.and_then(|topics| {
@@ -94,18 +95,28 @@ impl Postgres {
         Ok(results)
     }
 
-    /// Settles deliveries in a host's transaction: they are settled when it is committed, and not when it is rolled back.
+    /// Settles deliveries of a group in a host's transaction: they are settled when it is committed, and not when it is rolled back.
     ///
     /// [`Settled::Applied`] says that the lease is good, and cannot be ended by time, or by anybody but this worker, before the host's transaction has ended. So what the transaction does and the
     /// settlement are one: a delivery whose effect is committed is not delivered again. Call it last, since the lease is kept for as long as the transaction is open.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] when no transaction is begun, and for an [`Action::Extend`], which has no use here. An error of the server's has ended the host's transaction.
-    pub async fn settle_in(&self, tx: &mut PgConnection, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
-        self.observe.settle(batch, Within::Host, |batch| self.settle_in_unobserved(tx, batch)).await
+    pub async fn settle_in(
+        &self,
+        tx: &mut PgConnection,
+        group: &Group,
+        batch: Vec<Settle>,
+    ) -> Result<Vec<Settled>, Error> {
+        self.observe.settle(group, batch, Within::Host, |batch| self.settle_in_unobserved(tx, group, batch)).await
     }
 
-    async fn settle_in_unobserved(&self, tx: &mut PgConnection, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+    async fn settle_in_unobserved(
+        &self,
+        tx: &mut PgConnection,
+        group: &Group,
+        batch: Vec<Settle>,
+    ) -> Result<Vec<Settled>, Error> {
         let doing = "settling in a host's transaction";
         self.shared.limits.check_settle(&batch)?;
         if batch.iter().any(|settle| matches!(settle.action, Action::Extend { .. })) {
@@ -118,7 +129,7 @@ impl Postgres {
         loop {
             raw_sql("SAVEPOINT txn_queue").execute(&mut *tx).await.map_err(failed(doing))?;
             let before = results.clone();
-            self.examine_in(tx, &batch, &mut results).await?;
+            self.examine_in(tx, group, &batch, &mut results).await?;
             // A lock that turned out to be of no use is given back, so that it keeps nobody waiting.
             let end = if results == before { "RELEASE SAVEPOINT txn_queue" } else { "ROLLBACK TO txn_queue" };
             raw_sql(end).execute(&mut *tx).await.map_err(failed(doing))?;
@@ -128,18 +139,12 @@ impl Postgres {
         }
         let declared = std::sync::Arc::clone(&self.shared.state().declared);
         let good = batch.iter().zip(&results).filter(|(_, result)| **result == Settled::Applied);
-        let good: Vec<&Settle> = good.map(|(settle, _)| settle).collect();
-        let mut rest: &[&Settle] = &good;
-        while let Some(first) = rest.first() {
-            let group = &first.lease.group;
-            let count = rest.iter().take_while(|settle| settle.lease.group == *group).count();
-            let (same, others) = rest.split_at(count);
-            let items = same.iter().map(|settle| (settle.lease.position.0, settle.lease.token, &settle.action));
-            let body = step::to_bytes(&step::ended(items));
+        let items = good.map(|(settle, _)| (settle.lease.position.0, settle.lease.token, &settle.action));
+        let ended = step::ended(items);
+        if !ended.is_empty() {
             let id = declared.id(group.topic())?;
-            let asked = ask(&self.shared.sql.host_settle).bind(id).bind(group.name().as_str()).bind(body);
-            asked.execute(&mut *tx).await.map_err(failed(doing))?;
-            rest = others;
+            let asked = ask(&self.shared.sql.host_settle).bind(id).bind(group.name().as_str());
+            asked.bind(step::to_bytes(&ended)).execute(&mut *tx).await.map_err(failed(doing))?;
         }
         Ok(results)
     }
@@ -155,7 +160,13 @@ impl Postgres {
     }
 
     /// Takes the locks of those leases that are good as far as is known, and looks whether they are.
-    async fn examine_in(&self, tx: &mut PgConnection, batch: &[Settle], results: &mut [Settled]) -> Result<(), Error> {
+    async fn examine_in(
+        &self,
+        tx: &mut PgConnection,
+        group: &Group,
+        batch: &[Settle],
+        results: &mut [Settled],
+    ) -> Result<(), Error> {
         let doing = "settling in a host's transaction";
         let mut asked = Vec::new();
         for (at, settle) in batch.iter().enumerate() {
@@ -163,13 +174,13 @@ impl Postgres {
             let lock = self.shared.sql.lease_lock(settle.lease.token);
             let locked = ask("SELECT pg_try_advisory_xact_lock($1)").bind(lock).fetch_one(&mut *tx).await;
             if locked.and_then(|row| row.try_get::<bool, _>(0)).map_err(failed(doing))? {
-                asked.push((at, settle.lease.clone()));
+                asked.push((at, settle.lease));
             } else {
                 *result = Settled::Stale;
             }
         }
-        let leases = asked.iter().map(|(_, lease)| lease.clone()).collect();
-        let found = self.call(|reply| Job::Examine(leases, reply)).await?;
+        let leases = asked.iter().map(|(_, lease)| *lease).collect();
+        let found = self.call(|reply| Job::Examine(group.clone(), leases, reply)).await?;
         for ((at, _), found) in asked.into_iter().zip(found) {
             if let Some(result) = results.get_mut(at) {
                 *result = found;
@@ -207,14 +218,14 @@ pub(super) fn read(
         (None, Some(head)) => {
             let message = Message::from_head(&head, data.into());
             let message = message.map_err(|error| corrupt("reading a host's message").because(error))?;
-            done.push(FromHost::Published(Publish { to: Address::Topic(topic), message: message.into() }));
+            done.push(FromHost::Published(message.into()));
         }
         (Some(name), None) => {
             let group = Group::new(topic, name);
             let ended: Vec<Ended> = step::from_bytes("a host's settlement", &data)?;
             for (position, token, action) in step::settled(ended) {
-                let lease = Lease { group: group.clone(), position: Position(position), token };
-                done.push(FromHost::Settled(Settle { lease, action }));
+                let lease = Lease { position: Position(position), token };
+                done.push(FromHost::Settled(group.clone(), Settle { lease, action }));
             }
         }
         _ => return Err(corrupt("what a host has left is neither a message nor a settlement")),

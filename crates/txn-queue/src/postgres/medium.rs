@@ -25,8 +25,9 @@ use crate::{
         step::Step,
     },
     error::{Error, ErrorKind},
+    message::Message,
     name::{DedupeId, GroupName, ScheduleKey, Topic},
-    queue::{Publish, Refusal},
+    queue::Refusal,
 };
 
 /// One transaction of a session.
@@ -283,11 +284,11 @@ impl Medium for InSession<'_> {
         Ok(done)
     }
 
-    async fn refuse(&mut self, topic: i64, publish: &Publish, refusal: &Refusal) -> Result<(), Error> {
+    async fn refuse(&mut self, topic: i64, message: &Message, refusal: &Refusal) -> Result<(), Error> {
         let sql = self.sql;
         let topic = self.topic_of(topic)?.to_string();
         let asked = ask(&sql.refuse).bind(topic).bind(refusal.to_string());
-        let asked = asked.bind(publish.message.to_head()).bind(publish.message.data.to_vec());
+        let asked = asked.bind(message.to_head()).bind(message.data.to_vec());
         self.run("keeping what cannot be", asked).await.map(drop)
     }
 

@@ -54,7 +54,7 @@ use crate::{
     limits::QueueLimits,
     name::Topic,
     observe::{Observe, Within},
-    queue::{Publish, Published, Queue, Receive, Received, Settle, Settled, Wait},
+    queue::{Group, Publish, Published, Queue, Receive, Received, Settle, Settled, Wait},
     spans::Trace,
     topology::Topology,
 };
@@ -345,8 +345,8 @@ impl Queue for Postgres {
         self.observe.receive(receive, |receive| self.receive_unobserved(receive)).await
     }
 
-    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
-        self.observe.settle(batch, Within::Own, |batch| self.settle_unobserved(batch)).await
+    async fn settle(&self, group: &Group, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+        self.observe.settle(group, batch, Within::Own, |batch| self.settle_unobserved(group, batch)).await
     }
 
     async fn wait(&self, wait: Wait) -> Result<(), Error> {
@@ -356,8 +356,9 @@ impl Queue for Postgres {
 
 impl Postgres {
     async fn publish_unobserved(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
-        self.shared.limits.check_batch(batch.len())?;
-        let lost = vec![Published::Unknown; batch.len()];
+        let count = Publish::count(&batch);
+        self.shared.limits.check_batch(count)?;
+        let lost = vec![Published::Unknown; count];
         self.call_or(|reply| Job::Publish(batch, reply), || Ok(lost)).await
     }
 
@@ -366,10 +367,10 @@ impl Postgres {
         self.call(|reply| Job::Receive(receive, reply)).await
     }
 
-    async fn settle_unobserved(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+    async fn settle_unobserved(&self, group: &Group, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
         self.shared.limits.check_settle(&batch)?;
         let lost = vec![Settled::Unknown; batch.len()];
-        self.call_or(|reply| Job::Settle(batch, reply), || Ok(lost)).await
+        self.call_or(|reply| Job::Settle(group.clone(), batch, reply), || Ok(lost)).await
     }
 
     async fn wait_unobserved(&self, wait: Wait) -> Result<(), Error> {

@@ -177,7 +177,7 @@ const fn settles(job: &Job) -> bool {
 }
 
 fn extends(job: &Job) -> bool {
-    let Job::Settle(batch, _) = job else { return false };
+    let Job::Settle(_, batch, _) = job else { return false };
     !batch.is_empty() && batch.iter().all(|settle| matches!(settle.action, Action::Extend { .. }))
 }
 

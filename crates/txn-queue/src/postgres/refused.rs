@@ -54,7 +54,7 @@ impl Postgres {
     ///         // Such as: it is published again, under no dedupe id.
     ///         let mut message = Arc::unwrap_or_clone(Arc::clone(&refused.message));
     ///         message.dedupe_id = None;
-    ///         queue.publish(vec![Publish { to: Address::Topic(refused.topic.clone()), message: Arc::new(message) }]).await?;
+    ///         queue.publish(vec![Publish::one(Address::Topic(refused.topic.clone()), message)]).await?;
     ///     }
     ///     let ids: Vec<u64> = page.iter().map(|refused| refused.id).collect();
     ///     queue.forget_refused(&ids).await?;

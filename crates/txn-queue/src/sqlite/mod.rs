@@ -44,7 +44,7 @@ use crate::{
     limits::QueueLimits,
     name::Topic,
     observe::{Observe, Within},
-    queue::{Publish, Published, Queue, Receive, Received, Settle, Settled, Wait},
+    queue::{Group, Publish, Published, Queue, Receive, Received, Settle, Settled, Wait},
     spans::Trace,
     topology::Topology,
 };
@@ -199,8 +199,8 @@ impl Queue for Sqlite {
         self.observe.receive(receive, |receive| self.receive_unobserved(receive)).await
     }
 
-    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
-        self.observe.settle(batch, Within::Own, |batch| self.settle_unobserved(batch)).await
+    async fn settle(&self, group: &Group, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+        self.observe.settle(group, batch, Within::Own, |batch| self.settle_unobserved(group, batch)).await
     }
 
     async fn wait(&self, wait: Wait) -> Result<(), Error> {
@@ -210,8 +210,9 @@ impl Queue for Sqlite {
 
 impl Sqlite {
     async fn publish_unobserved(&self, batch: Vec<Publish>) -> Result<Vec<Published>, Error> {
-        self.limits.check_batch(batch.len())?;
-        let lost = vec![Published::Unknown; batch.len()];
+        let count = Publish::count(&batch);
+        self.limits.check_batch(count)?;
+        let lost = vec![Published::Unknown; count];
         self.call_or(|reply| Job::Publish(batch, reply), Ok(lost)).await
     }
 
@@ -220,10 +221,10 @@ impl Sqlite {
         self.call(|reply| Job::Receive(receive, reply)).await
     }
 
-    async fn settle_unobserved(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+    async fn settle_unobserved(&self, group: &Group, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
         self.limits.check_settle(&batch)?;
         let lost = vec![Settled::Unknown; batch.len()];
-        self.call_or(|reply| Job::Settle(batch, reply), Ok(lost)).await
+        self.call_or(|reply| Job::Settle(group.clone(), batch, reply), Ok(lost)).await
     }
 
     async fn wait_unobserved(&self, wait: Wait) -> Result<(), Error> {

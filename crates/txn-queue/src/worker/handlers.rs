@@ -148,7 +148,7 @@ impl Service<Job> for Handlers {
             }
             return handler.handle(job);
         }
-        let group = &job.lease().group;
+        let group = job.group();
         let (topic, group) = (group.topic().to_string(), group.name().to_string());
         metrics::counter!("txn_queue_unknown_types_total", "topic" => topic, "group" => group).increment(1);
         let reason = format!("no handler for messages of type {}", job.message().kind);

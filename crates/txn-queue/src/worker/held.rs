@@ -61,7 +61,7 @@ impl Held {
         let until = after(called, shared.lease);
         let waited = difference(begun(&delivery, shared.lease), delivery.message.first_due(delivery.accepted_at));
         let (number, lost) = shared.leases.add(&delivery, waited, called, until);
-        let job = Job::watched(delivery, lost.clone(), shared.draining.subscribe());
+        let job = Job::watched(shared.group.clone(), delivery, lost.clone(), shared.draining.subscribe());
         Self {
             shared: Arc::clone(shared),
             job,

@@ -8,7 +8,7 @@ use txn_change::Timestamp;
 use super::RetryPolicy;
 use crate::{
     message::Message,
-    queue::{Delivery, Lease},
+    queue::{Delivery, Group, Lease},
     topology::Death,
 };
 
@@ -30,6 +30,7 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct Job {
+    group: Group,
     delivery: Arc<Delivery>,
     retry: Arc<Mutex<Option<RetryPolicy>>>,
     lost: watch::Receiver<bool>,
@@ -37,19 +38,30 @@ pub struct Job {
 }
 
 impl Job {
-    /// A delivery that no worker watches over, for the test of a handler: it is never lost.
+    /// A delivery to a group that no worker watches over, for the test of a handler: it is never lost.
     #[must_use]
-    pub fn new(delivery: Delivery) -> Self {
+    pub fn new(group: Group, delivery: Delivery) -> Self {
         let never = || watch::channel(false).1;
-        Self::watched(delivery, never(), never())
+        Self::watched(group, delivery, never(), never())
     }
 
-    pub(super) fn watched(delivery: Delivery, lost: watch::Receiver<bool>, draining: watch::Receiver<bool>) -> Self {
-        Self { delivery: Arc::new(delivery), retry: Arc::default(), lost, draining }
+    pub(super) fn watched(
+        group: Group,
+        delivery: Delivery,
+        lost: watch::Receiver<bool>,
+        draining: watch::Receiver<bool>,
+    ) -> Self {
+        Self { group, delivery: Arc::new(delivery), retry: Arc::default(), lost, draining }
     }
 
     pub(super) fn delivery(&self) -> &Delivery {
         &self.delivery
+    }
+
+    /// The group that it was delivered to.
+    #[must_use]
+    pub fn group(&self) -> &Group {
+        &self.group
     }
 
     /// The message.
@@ -88,10 +100,10 @@ impl Job {
         self.delivery.leased_until
     }
 
-    /// What settles it, for a handler that does so itself and says [`Done::Settled`](super::Done::Settled).
+    /// What settles it among those of its [group](Self::group), for a handler that does so itself and says [`Done::Settled`](super::Done::Settled).
     #[must_use]
-    pub fn lease(&self) -> &Lease {
-        &self.delivery.lease
+    pub fn lease(&self) -> Lease {
+        self.delivery.lease
     }
 
     /// If this delivery fails from now on, in whatever way, it is tried again by this policy instead of its worker's. What was said last holds.

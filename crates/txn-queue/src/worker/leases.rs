@@ -70,7 +70,7 @@ impl Leases {
         let mut book = self.book();
         let number = book.next;
         book.next = number.wrapping_add(1);
-        let (lease, message) = (delivery.lease.clone(), Arc::clone(&delivery.message));
+        let (lease, message) = (delivery.lease, Arc::clone(&delivery.message));
         let kept =
             Kept { lease, message, until, is_over: false, is_last: delivery.is_last, waited, since, begun: None };
         book.entries.insert(number, Entry { kept, lost });
@@ -100,7 +100,7 @@ impl Leases {
         let is_young = |begun: Instant| now.saturating_duration_since(begun) < hold_max;
         let is_living = |entry: &Entry| !entry.kept.is_over && entry.kept.begun.is_none_or(is_young);
         let living = book.entries.iter().filter(|(_, entry)| is_living(entry));
-        living.map(|(number, entry)| (*number, entry.kept.lease.clone())).collect()
+        living.map(|(number, entry)| (*number, entry.kept.lease)).collect()
     }
 
     fn extended(&self, number: u64, until: Instant) {
@@ -177,10 +177,10 @@ async fn extend_all(shared: &Shared) -> bool {
     for chunk in living.chunks(shared.batch_max) {
         let action = Action::Extend { lease: shared.lease };
         let batch: Vec<Settle> =
-            chunk.iter().map(|(_, lease)| Settle { lease: lease.clone(), action: action.clone() }).collect();
+            chunk.iter().map(|(_, lease)| Settle { lease: *lease, action: action.clone() }).collect();
         let called = Instant::now();
         // A call that hangs must not cost the leases of those after it.
-        let results = match timeout(part(shared.lease, 4), shared.reserved.settle(batch)).await {
+        let results = match timeout(part(shared.lease, 4), shared.reserved.settle(&shared.group, batch)).await {
             Ok(Ok(results)) => results,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "leases were not extended");

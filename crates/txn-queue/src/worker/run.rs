@@ -56,7 +56,7 @@ const ANSWER_GRACE: Duration = Duration::from_secs(5);
 /// queue.declare(Topology::default().topic(TopicSpec::new(topic.clone())).group(GroupSpec::new(group.clone()))).await?;
 /// let placed = MessageType::new("order.placed")?;
 /// let message = Message::new(MessageId::new("1")?, Source::new("/shop")?, placed.clone()).data("application/json", *b"42");
-/// queue.publish(vec![Publish { to: Address::Topic(topic), message: Arc::new(message) }]).await?;
+/// queue.publish(vec![Publish::one(Address::Topic(topic), message)]).await?;
 ///
 /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
 /// let stop = Arc::new(std::sync::Mutex::new(Some(stop)));

@@ -77,13 +77,12 @@ pub(super) async fn settle(shared: Arc<Shared>, mut inbox: UnboundedReceiver<Set
 }
 
 async fn attempt(shared: &Shared, mut batch: Vec<Settlement>, left: &mut Vec<Settlement>) {
-    let settles = batch
-        .iter()
-        .map(|settlement| Settle { lease: settlement.kept.lease.clone(), action: settlement.action.clone() });
+    let settles =
+        batch.iter().map(|settlement| Settle { lease: settlement.kept.lease, action: settlement.action.clone() });
     let settles: Vec<Settle> = settles.collect();
     let span = trace::settle(&shared.trace, &shared.group, batch.iter().map(|settlement| &*settlement.kept.message));
     let patience = shared.lease.checked_div(3).unwrap_or(shared.lease).max(Duration::from_millis(1));
-    match timeout(patience, shared.reserved.settle(settles)).instrument(span.clone()).await {
+    match timeout(patience, shared.reserved.settle(&shared.group, settles)).instrument(span.clone()).await {
         Ok(Ok(results)) => {
             let mut results = results.into_iter();
             for mut settlement in batch {

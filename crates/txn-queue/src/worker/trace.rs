@@ -23,7 +23,7 @@ const ATTEMPTS_MAX: usize = 4_096;
 
 /// The span of a handler.
 fn process(trace: &Trace, job: &Job) -> Span {
-    let (group, message) = (&job.lease().group, job.message());
+    let (group, message) = (job.group(), job.message());
     let span = tracing::info_span!(
         "process",
         otel.name = %format_args!("process {}", group.topic()),
@@ -46,7 +46,7 @@ fn process(trace: &Trace, job: &Job) -> Span {
 
 /// The span of a worker's call that settles several messages.
 pub(super) fn settle<'m>(trace: &Trace, group: &Group, messages: impl ExactSizeIterator<Item = &'m Message>) -> Span {
-    let span = Trace::settling("settle", None, Some(group), messages.len());
+    let span = Trace::settling("settle", None, group, messages.len());
     if trace.is_joined() {
         messages.for_each(|message| trace.join(&span, message, Relation::Link));
     }
@@ -120,7 +120,7 @@ where
     fn call(&mut self, job: Job) -> Self::Future {
         let span = process(&self.trace, &job);
         let own = self.trace.context(&span).map(|context| {
-            let place = (job.lease().group.clone(), job.lease().position);
+            let place = (job.group().clone(), job.lease().position);
             let mut attempts = lock(&self.attempts);
             let before = attempts.remember(place.clone(), context).filter(|_| job.deliveries() > 1);
             drop(attempts);

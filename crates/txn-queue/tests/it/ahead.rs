@@ -24,7 +24,7 @@ fn open(folder: &Path, seconds: u64) -> Sqlite {
 fn publish(queue: &Sqlite, topic: &Topic, id: &str) {
     let (source, kind) = (Source::new("/ahead").unwrap(), MessageType::new("a").unwrap());
     let message = Arc::new(Message::new(MessageId::new(id).unwrap(), source, kind));
-    let published = block_on(queue.publish(vec![Publish { to: Address::Topic(topic.clone()), message }]));
+    let published = block_on(queue.publish(vec![Publish::one(Address::Topic(topic.clone()), message)]));
     assert_eq!(published.unwrap(), [Published::Accepted { copies: 1 }]);
 }
 
@@ -45,10 +45,10 @@ fn what_was_settled_stays_so_beside_dead_letters_of_a_later_time() {
     let deliveries = receive(&first);
     drop(first);
     publish(&open(folder.path(), 60), &GroupSpec::new(group()).dead_letter_topic(), "ahead");
-    let settle = |at: usize, action| Settle { lease: deliveries[at].lease.clone(), action };
+    let settle = |at: usize, action| Settle { lease: deliveries[at].lease, action };
     let batch = vec![settle(0, Action::Ack), settle(1, Action::Dead { reason: "no".into() })];
     let queue = open(folder.path(), 1);
-    let settled = block_on(queue.settle(batch)).unwrap();
+    let settled = block_on(queue.settle(&group(), batch)).unwrap();
     // Both or neither: the time of the dead letters may be the time of all.
     assert_eq!(settled[0], settled[1]);
     let left = if settled[0] == Settled::Applied { 0 } else { 2 };

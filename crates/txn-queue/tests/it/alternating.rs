@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use txn_queue::{
-    Capabilities, Control, Error, Publish, Published, Queue, QueueAdmin, Receive, Received, Redrive, Redriven,
+    Capabilities, Control, Error, Group, Publish, Published, Queue, QueueAdmin, Receive, Received, Redrive, Redriven,
     Reschedule, Rescheduled, Settle, Settled, Stats, Topology, Wait,
 };
 
@@ -40,8 +40,8 @@ impl Queue for Alternating {
         self.next().receive(receive).await
     }
 
-    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
-        self.next().settle(batch).await
+    async fn settle(&self, group: &Group, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+        self.next().settle(group, batch).await
     }
 
     async fn wait(&self, wait: Wait) -> Result<(), Error> {

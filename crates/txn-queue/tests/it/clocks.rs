@@ -2,7 +2,7 @@
 //!
 //! Nobody here moves the machine's clock. In a database of the test's own the server tells another time than the machine, so that all clients are wrong by as much.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
 use txn_change::Timestamp;
@@ -70,7 +70,7 @@ impl Skewed {
         message.time = Some(Timestamp::MIN);
         let message = due.into_iter().fold(message, Message::due_at);
         let to = Address::Topic(self.group.topic().clone());
-        let published = queue.publish(vec![Publish { to, message: Arc::new(message) }]).await.unwrap();
+        let published = queue.publish(vec![Publish::one(to, message)]).await.unwrap();
         assert_eq!(published, [Published::Accepted { copies: 1 }]);
     }
 
@@ -84,8 +84,8 @@ impl Skewed {
     }
 }
 
-async fn ack(queue: &Postgres, delivery: &Delivery) -> Settled {
-    queue.settle(vec![Settle { lease: delivery.lease.clone(), action: Action::Ack }]).await.unwrap()[0]
+async fn ack(queue: &Postgres, group: &Group, delivery: &Delivery) -> Settled {
+    queue.settle(group, vec![Settle { lease: delivery.lease, action: Action::Ack }]).await.unwrap()[0]
 }
 
 fn hours_from_now(hours: i64) -> Timestamp {
@@ -112,8 +112,8 @@ async fn of_clients_whose_clocks_are_hours_off_none_decides_what_is_due_or_whose
         skewed.set(hours * HOUR + LEASE.as_secs().cast_signed()).await;
         let second = skewed.receive(&other).await.deliveries.pop().unwrap();
         assert_eq!((&*second.message.id, second.deliveries), ("now", 2), "its lease has ended");
-        assert_eq!(ack(&one, &first).await, Settled::Stale);
-        assert_eq!(ack(&other, &second).await, Settled::Applied);
+        assert_eq!(ack(&one, &skewed.group, &first).await, Settled::Stale);
+        assert_eq!(ack(&other, &skewed.group, &second).await, Settled::Applied);
 
         // An hour before and behind what the server says, which is four or six hours from what the clients say.
         skewed.send(&one, "past", Some(hours_from_now(hours - 1))).await;
@@ -121,7 +121,7 @@ async fn of_clients_whose_clocks_are_hours_off_none_decides_what_is_due_or_whose
         let asked = skewed.receive(&other).await;
         let ids: Vec<&str> = asked.deliveries.iter().map(|delivery| &*delivery.message.id).collect();
         assert_eq!(ids, ["past"]);
-        assert_eq!(ack(&other, &asked.deliveries[0]).await, Settled::Applied);
+        assert_eq!(ack(&other, &skewed.group, &asked.deliveries[0]).await, Settled::Applied);
         let wait = skewed.receive(&one).await.next_in.unwrap();
         assert!(wait <= Duration::from_secs(3_600) && wait > Duration::from_secs(3_600) - SLACK, "{wait:?}");
     }
@@ -137,10 +137,14 @@ async fn a_server_whose_clock_is_set_back_gives_nobody_back_a_lease_that_has_end
     skewed.set(LEASE.as_secs().cast_signed()).await;
     let second = skewed.receive(&other).await.deliveries.pop().unwrap();
     skewed.set(-3 * HOUR).await;
-    assert_eq!(ack(&one, &first).await, Settled::Stale, "its lease is over, whatever the clock says now");
+    assert_eq!(
+        ack(&one, &skewed.group, &first).await,
+        Settled::Stale,
+        "its lease is over, whatever the clock says now"
+    );
     // The second lease is good until the clock is where it was; nobody else is given the message.
     assert!(skewed.ids(&one).await.is_empty());
-    assert_eq!(ack(&other, &second).await, Settled::Applied);
+    assert_eq!(ack(&other, &skewed.group, &second).await, Settled::Applied);
     skewed.send(&one, "b", None).await;
     assert_eq!(skewed.ids(&other).await, ["b"], "what is accepted while the clock is back is delivered");
     skewed.set(3 * HOUR).await;

@@ -152,7 +152,7 @@ impl Crowd {
                 .data("text/plain", id.as_bytes().to_vec())
                 .key(Key::new(format!("{}", number % KEYS)).unwrap())
                 .dedupe_id(DedupeId::new(&id).unwrap());
-            let publish = Publish { to: Address::Topic(self.group.topic().clone()), message: Arc::new(message) };
+            let publish = Publish::one(Address::Topic(self.group.topic().clone()), message);
             let mut is_unknown = false;
             loop {
                 assert!(begun.elapsed() < PATIENCE, "publishing takes too long");
@@ -236,19 +236,19 @@ impl Crowd {
     }
 
     fn settle(&self, random: &mut Random, id: &str, lease: &Lease, action: &Action, until: Timestamp) {
-        let batch = vec![Settle { lease: lease.clone(), action: action.clone() }];
+        let batch = vec![Settle { lease: *lease, action: action.clone() }];
         let mut is_unknown = false;
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             let handle = self.handle(random);
             if random.below(15) == 0 {
                 self.told.lock().unwrap().unknown.insert(id.to_owned());
-                give_up(handle.settle(batch.clone()));
+                give_up(handle.settle(&self.group, batch.clone()));
                 is_unknown = true;
                 continue;
             }
             let is_late = SystemClock.now() >= until;
-            let settled = block_on(handle.settle(batch.clone())).map(|told| told[0]);
+            let settled = block_on(handle.settle(&self.group, batch.clone())).map(|told| told[0]);
             let mut told = self.told.lock().unwrap();
             match settled {
                 Ok(Settled::Applied) => {
@@ -347,11 +347,10 @@ fn letters(queue: &Arc<dyn QueueAdmin>, group: &Group) -> Vec<String> {
         match block_on(queue.receive(receive.clone())) {
             Ok(received) if received.deliveries.is_empty() => return all,
             Ok(received) => {
-                let settle =
-                    |delivery: &txn_queue::Delivery| Settle { lease: delivery.lease.clone(), action: Action::Ack };
+                let settle = |delivery: &txn_queue::Delivery| Settle { lease: delivery.lease, action: Action::Ack };
                 all.extend(received.deliveries.iter().map(|delivery| delivery.message.id.to_string()));
                 let batch: Vec<Settle> = received.deliveries.iter().map(settle).collect();
-                while let Err(error) = block_on(queue.settle(batch.clone())) {
+                while let Err(error) = block_on(queue.settle(&receive.group, batch.clone())) {
                     assert!(is_passing(&error), "{error}");
                 }
             }

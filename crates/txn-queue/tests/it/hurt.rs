@@ -31,7 +31,7 @@ fn receive(max: usize) -> Receive {
 fn publish(id: &str) -> Publish {
     let (source, kind) = (Source::new("/hurt").unwrap(), MessageType::new("hurt.told").unwrap());
     let message = Message::new(MessageId::new(id).unwrap(), source, kind).data("text/plain", id.as_bytes());
-    Publish { to: Address::Topic(group().topic().clone()), message: Arc::new(message) }
+    Publish::one(Address::Topic(group().topic().clone()), message)
 }
 
 /// So few steps that states are saved, and rows deleted, in the middle of it.
@@ -70,8 +70,8 @@ fn live(folder: &Path) {
         };
         for delivery in deliveries {
             let id = delivery.message.id.as_str();
-            let settle = Settle { lease: delivery.lease.clone(), action: Action::Ack };
-            match block_on(queue.settle(vec![settle])).as_deref() {
+            let settle = Settle { lease: delivery.lease, action: Action::Ack };
+            match block_on(queue.settle(&group(), vec![settle])).as_deref() {
                 Ok([Settled::Applied]) => note("acked", id),
                 Ok([Settled::Unknown]) => note("perhaps-acked", id),
                 Ok(other) => note("unexpected", &format!("{other:?}")),

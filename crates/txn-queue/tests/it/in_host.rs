@@ -46,10 +46,14 @@ impl Subject {
     }
 
     fn message(&self, id: &str) -> Publish {
+        let (to, message) = self.addressed(id);
+        Publish::one(to, message)
+    }
+
+    fn addressed(&self, id: &str) -> (Address, Message) {
         let message =
             Message::new(MessageId::new(id).unwrap(), Source::new("/host").unwrap(), MessageType::new("a").unwrap());
-        let message = message.data("text/plain", id.as_bytes().to_vec());
-        Publish { to: Address::Topic(self.group.topic().clone()), message: Arc::new(message) }
+        (Address::Topic(self.group.topic().clone()), message.data("text/plain", id.as_bytes().to_vec()))
     }
 
     async fn receive(&self, queue: &Postgres) -> Vec<Delivery> {
@@ -74,7 +78,7 @@ impl Subject {
 }
 
 fn ack(delivery: &Delivery) -> Vec<Settle> {
-    vec![Settle { lease: delivery.lease.clone(), action: Action::Ack }]
+    vec![Settle { lease: delivery.lease, action: Action::Ack }]
 }
 
 const ACCEPTED: Published = Published::Accepted { copies: 1 };
@@ -145,14 +149,13 @@ async fn a_full_topic_does_not_refuse_what_a_host_commits_and_a_repetition_is_on
     let small = TopicSpec { messages_max: 1, ..TopicSpec::new(subject.group.topic().clone()) };
     subject.queue.declare(Topology::default().topic(small)).await.unwrap();
     let once = |id: &str| {
-        let Publish { to, message } = subject.message(id);
-        let message =
-            Message::clone(&message).data("text/plain", b"same".to_vec()).dedupe_id(DedupeId::new("d").unwrap());
-        Publish { to, message: Arc::new(message) }
+        let (to, message) = subject.addressed(id);
+        let message = message.data("text/plain", b"same".to_vec()).dedupe_id(DedupeId::new("d").unwrap());
+        Publish::one(to, message)
     };
     let other = {
-        let Publish { to, message } = once("3");
-        Publish { to, message: Arc::new(Message::clone(&message).data("text/plain", b"other".to_vec())) }
+        let Publish { to, messages } = once("3");
+        Publish::one(to, Message::clone(&messages[0]).data("text/plain", b"other".to_vec()))
     };
     let mut tx = subject.pool.begin().await.unwrap();
     let nowhere = Publish { to: Address::Topic(Topic::new("nowhere").unwrap()), ..subject.message("x") };
@@ -179,9 +182,9 @@ async fn what_was_refused_is_read_and_forgotten() {
     let subject = Subject::new("host_refused").await;
     assert!(subject.queue.refused(0, 10).await.unwrap().is_empty());
     let under = |dedupe: &str, id: &str| {
-        let Publish { to, message } = subject.message(id);
-        let message = Message::clone(&message).dedupe_id(DedupeId::new(dedupe).unwrap());
-        Publish { to, message: Arc::new(message) }
+        let (to, message) = subject.addressed(id);
+        let message = message.dedupe_id(DedupeId::new(dedupe).unwrap());
+        Publish::one(to, message)
     };
     for dedupe in ["a", "b", "c"] {
         let mut tx = subject.pool.begin().await.unwrap();
@@ -196,7 +199,7 @@ async fn what_was_refused_is_read_and_forgotten() {
     };
     let page = subject.queue.refused(0, 2).await.unwrap();
     assert_eq!(page.iter().map(|refused| &*refused.message.id).collect::<Vec<_>>(), ["a2", "b2"]);
-    assert_eq!((&page[0].topic, &page[0].message), (subject.group.topic(), &under("a", "a2").message));
+    assert_eq!((&page[0].topic, &page[0].message), (subject.group.topic(), &under("a", "a2").messages[0]));
     assert!(page[0].at > "2026-01-01T00:00:00Z".parse().unwrap(), "{}", page[0].at);
     assert_eq!(ids(page[1].id, 2).await, ["c2"]);
     assert!(ids(u64::MAX, 2).await.is_empty());
@@ -225,7 +228,10 @@ async fn outside_of_a_transaction_nothing_is_done() {
         (error.kind(), error.to_string()),
         (ErrorKind::Invalid, "invalid request: no transaction is begun".into())
     );
-    assert_eq!(subject.queue.settle_in(&mut session, Vec::new()).await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert_eq!(
+        subject.queue.settle_in(&mut session, &subject.group, Vec::new()).await.unwrap_err().kind(),
+        ErrorKind::Invalid
+    );
     assert!(subject.ids(&subject.queue).await.is_empty());
 }
 
@@ -237,11 +243,17 @@ async fn an_effect_and_its_settlement_are_one() {
     let deliveries = subject.receive(&subject.queue).await;
     let mut gone = subject.pool.begin().await.unwrap();
     subject.effect(&mut gone, "1").await;
-    assert_eq!(subject.queue.settle_in(&mut gone, ack(&deliveries[0])).await.unwrap(), [Settled::Applied]);
+    assert_eq!(
+        subject.queue.settle_in(&mut gone, &subject.group, ack(&deliveries[0])).await.unwrap(),
+        [Settled::Applied]
+    );
     gone.rollback().await.unwrap();
     let mut kept = subject.pool.begin().await.unwrap();
     subject.effect(&mut kept, "2").await;
-    assert_eq!(subject.queue.settle_in(&mut kept, ack(&deliveries[1])).await.unwrap(), [Settled::Applied]);
+    assert_eq!(
+        subject.queue.settle_in(&mut kept, &subject.group, ack(&deliveries[1])).await.unwrap(),
+        [Settled::Applied]
+    );
     kept.commit().await.unwrap();
     subject.clock.advance(LEASE);
     assert_eq!(subject.ids(&subject.queue).await, ["1"], "the effect of the other is committed");
@@ -258,7 +270,7 @@ async fn a_delivery_that_is_being_settled_is_given_to_nobody_else() {
         let delivery = subject.receive(&subject.queue).await.pop().unwrap();
         let mut tx = subject.pool.begin().await.unwrap();
         subject.effect(&mut tx, "1").await;
-        assert_eq!(subject.queue.settle_in(&mut tx, ack(&delivery)).await.unwrap(), [Settled::Applied]);
+        assert_eq!(subject.queue.settle_in(&mut tx, &subject.group, ack(&delivery)).await.unwrap(), [Settled::Applied]);
         for _ in 0..3 {
             subject.clock.advance(LEASE);
             assert!(subject.ids(&other).await.is_empty(), "while it is open");
@@ -288,13 +300,21 @@ async fn a_lease_that_has_ended_settles_nothing_in_a_transaction() {
     let first = subject.receive(&subject.queue).await.pop().unwrap();
     subject.clock.advance(LEASE);
     let mut tx = subject.pool.begin().await.unwrap();
-    assert_eq!(subject.queue.settle_in(&mut tx, ack(&first)).await.unwrap(), [Settled::Stale], "when its time is over");
+    assert_eq!(
+        subject.queue.settle_in(&mut tx, &subject.group, ack(&first)).await.unwrap(),
+        [Settled::Stale],
+        "when its time is over"
+    );
     let second = subject.receive(&other).await.pop().unwrap();
-    assert_eq!(subject.queue.settle_in(&mut tx, ack(&first)).await.unwrap(), [Settled::Stale], "when another has it");
-    assert_eq!(subject.queue.settle_in(&mut tx, ack(&second)).await.unwrap(), [Settled::Applied]);
+    assert_eq!(
+        subject.queue.settle_in(&mut tx, &subject.group, ack(&first)).await.unwrap(),
+        [Settled::Stale],
+        "when another has it"
+    );
+    assert_eq!(subject.queue.settle_in(&mut tx, &subject.group, ack(&second)).await.unwrap(), [Settled::Applied]);
     let mut twice = subject.pool.begin().await.unwrap();
     assert_eq!(
-        subject.queue.settle_in(&mut twice, ack(&second)).await.unwrap(),
+        subject.queue.settle_in(&mut twice, &subject.group, ack(&second)).await.unwrap(),
         [Settled::Stale],
         "while another does"
     );
@@ -303,7 +323,11 @@ async fn a_lease_that_has_ended_settles_nothing_in_a_transaction() {
     subject.clock.advance(LEASE);
     assert!(subject.ids(&subject.queue).await.is_empty());
     let mut again = subject.pool.begin().await.unwrap();
-    assert_eq!(subject.queue.settle_in(&mut again, ack(&second)).await.unwrap(), [Settled::Gone], "when it is done");
+    assert_eq!(
+        subject.queue.settle_in(&mut again, &subject.group, ack(&second)).await.unwrap(),
+        [Settled::Gone],
+        "when it is done"
+    );
     again.rollback().await.unwrap();
 }
 
@@ -315,7 +339,7 @@ async fn a_delivery_that_was_settled_in_a_committed_transaction_is_not_settled_i
     let delivery = subject.receive(&subject.queue).await.pop().unwrap();
     for expected in [Settled::Applied, Settled::Gone, Settled::Gone] {
         let mut tx = subject.pool.begin().await.unwrap();
-        assert_eq!(subject.queue.settle_in(&mut tx, ack(&delivery)).await.unwrap(), [expected]);
+        assert_eq!(subject.queue.settle_in(&mut tx, &subject.group, ack(&delivery)).await.unwrap(), [expected]);
         tx.commit().await.unwrap();
     }
 }
@@ -332,7 +356,7 @@ async fn die(subject: &Subject, id: &str) {
     subject.queue.publish(vec![subject.message(id)]).await.unwrap();
     let delivery = subject.receive(&subject.queue).await.pop().unwrap();
     let dead = Settle { lease: delivery.lease, action: Action::Dead { reason: "no".into() } };
-    assert_eq!(subject.queue.settle(vec![dead]).await.unwrap(), [Settled::Applied]);
+    assert_eq!(subject.queue.settle(&subject.group, vec![dead]).await.unwrap(), [Settled::Applied]);
 }
 
 async fn letters(subject: &Subject, people: &Group) -> Vec<Delivery> {
@@ -371,7 +395,7 @@ async fn a_dead_letter_that_a_host_settles_is_not_sent_back() {
         let letter = letters(&subject, &people).await.pop().unwrap();
         let mut tx = subject.pool.begin().await.unwrap();
         subject.effect(&mut tx, "1").await;
-        assert_eq!(subject.queue.settle_in(&mut tx, ack(&letter)).await.unwrap(), [Settled::Applied]);
+        assert_eq!(subject.queue.settle_in(&mut tx, &people, ack(&letter)).await.unwrap(), [Settled::Applied]);
         let redriven = if is_open {
             let redriven = subject.queue.redrive(redrive.clone()).await.unwrap();
             tx.commit().await.unwrap();
@@ -392,7 +416,7 @@ async fn as_many_leases_as_a_group_may_have_end_at_once() {
     subject.queue.publish(vec![subject.message("settled")]).await.unwrap();
     let delivery = subject.receive(&subject.queue).await.pop().unwrap();
     let mut tx = subject.pool.begin().await.unwrap();
-    assert_eq!(subject.queue.settle_in(&mut tx, ack(&delivery)).await.unwrap(), [Settled::Applied]);
+    assert_eq!(subject.queue.settle_in(&mut tx, &subject.group, ack(&delivery)).await.unwrap(), [Settled::Applied]);
     tx.commit().await.unwrap();
     let batch = vec![subject.message("1"); 4_096];
     let worker = WorkerId::new("w").unwrap();
@@ -416,7 +440,7 @@ async fn a_dead_letter_that_a_host_has_settled_stays_settled_while_letters_are_a
         subject.queue.publish(vec![subject.message(id)]).await.unwrap();
         let lease = subject.receive(&subject.queue).await.pop().unwrap().lease;
         let dead = Action::Dead { reason: "no".into() };
-        subject.queue.settle(vec![Settle { lease, action: dead }]).await.unwrap();
+        subject.queue.settle(&subject.group, vec![Settle { lease, action: dead }]).await.unwrap();
     };
     let read = async || {
         let worker = WorkerId::new("p").unwrap();
@@ -427,14 +451,14 @@ async fn a_dead_letter_that_a_host_has_settled_stays_settled_while_letters_are_a
     // Hosts have been here, and all they did has been taken in.
     let mut tx = subject.pool.begin().await.unwrap();
     let letter = read().await.pop().unwrap();
-    subject.queue.settle_in(&mut tx, Vec::new()).await.unwrap();
+    subject.queue.settle_in(&mut tx, &subject.group, Vec::new()).await.unwrap();
     tx.commit().await.unwrap();
     for _ in 0..4 {
         assert!(read().await.is_empty());
     }
     let mut tx = subject.pool.begin().await.unwrap();
     subject.effect(&mut tx, "1").await;
-    assert_eq!(subject.queue.settle_in(&mut tx, ack(&letter)).await.unwrap(), [Settled::Applied]);
+    assert_eq!(subject.queue.settle_in(&mut tx, &people, ack(&letter)).await.unwrap(), [Settled::Applied]);
     tx.commit().await.unwrap();
     for nth in 2..22 {
         bury(&nth.to_string()).await;
@@ -453,15 +477,21 @@ async fn a_lease_settles_once_in_a_transaction() {
     let [first, second] = [0, 1].map(|nth| ack(&deliveries[nth]).remove(0));
     let mut tx = subject.pool.begin().await.unwrap();
     let batch = vec![first.clone(), second.clone(), first.clone()];
-    let settled = subject.queue.settle_in(&mut tx, batch).await.unwrap();
+    let settled = subject.queue.settle_in(&mut tx, &subject.group, batch).await.unwrap();
     assert_eq!(settled, [Settled::Applied, Settled::Applied, Settled::Gone]);
-    assert_eq!(subject.queue.settle_in(&mut tx, vec![second.clone()]).await.unwrap(), [Settled::Gone]);
+    assert_eq!(subject.queue.settle_in(&mut tx, &subject.group, vec![second.clone()]).await.unwrap(), [Settled::Gone]);
     tx.rollback().await.unwrap();
     let mut tx = subject.pool.begin().await.unwrap();
     let mut inner = sqlx::Connection::begin(&mut *tx).await.unwrap();
-    assert_eq!(subject.queue.settle_in(&mut inner, vec![second.clone()]).await.unwrap(), [Settled::Applied]);
+    assert_eq!(
+        subject.queue.settle_in(&mut inner, &subject.group, vec![second.clone()]).await.unwrap(),
+        [Settled::Applied]
+    );
     inner.rollback().await.unwrap();
-    assert_eq!(subject.queue.settle_in(&mut tx, vec![second, first]).await.unwrap(), [Settled::Applied; 2]);
+    assert_eq!(
+        subject.queue.settle_in(&mut tx, &subject.group, vec![second, first]).await.unwrap(),
+        [Settled::Applied; 2]
+    );
     tx.commit().await.unwrap();
 }
 
@@ -472,7 +502,7 @@ async fn a_group_is_not_moved_while_a_host_settles_what_it_holds() {
     subject.queue.publish(vec![subject.message("1"), subject.message("2")]).await.unwrap();
     let delivery = subject.receive(&subject.queue).await.remove(0);
     let mut tx = subject.pool.begin().await.unwrap();
-    assert_eq!(subject.queue.settle_in(&mut tx, ack(&delivery)).await.unwrap(), [Settled::Applied]);
+    assert_eq!(subject.queue.settle_in(&mut tx, &subject.group, ack(&delivery)).await.unwrap(), [Settled::Applied]);
     let seek = || subject.queue.control(Control::Seek(subject.group.clone(), Start::End));
     assert_eq!(seek().await.unwrap_err().kind(), ErrorKind::Unavailable);
     tx.commit().await.unwrap();

@@ -46,7 +46,7 @@ fn live(folder: &Path, round: &str) {
             let (source, kind) = (Source::new("/kill").unwrap(), MessageType::new("kill.told").unwrap());
             let message = Message::new(MessageId::new(id).unwrap(), source, kind).data("text/plain", id.as_bytes());
             let message = message.key(Key::new(format!("k{}", number % 5)).unwrap());
-            Publish { to: Address::Topic(group().topic().clone()), message: Arc::new(message) }
+            Publish::one(Address::Topic(group().topic().clone()), message)
         };
         let published = block_on(queue.publish(ids.iter().map(publish).collect())).unwrap();
         assert_eq!(published, [Published::Accepted { copies: 1 }, Published::Accepted { copies: 1 }]);
@@ -56,8 +56,8 @@ fn live(folder: &Path, round: &str) {
             let id = &delivery.message.id;
             note("leased", &format!("{id} {}", delivery.deliveries));
             if nth < 2 {
-                let settle = Settle { lease: delivery.lease.clone(), action: Action::Ack };
-                assert_eq!(block_on(queue.settle(vec![settle])).unwrap(), [Settled::Applied]);
+                let settle = Settle { lease: delivery.lease, action: Action::Ack };
+                assert_eq!(block_on(queue.settle(&group(), vec![settle])).unwrap(), [Settled::Applied]);
                 note("acked", id);
             }
         }
@@ -138,7 +138,7 @@ fn a_killed_process_leaves_what_it_was_told_and_its_messages_go_to_the_next() {
                     counted += 1;
                     assert!(delivery.deliveries > before, "{id} had {before}, and has {}", delivery.deliveries);
                 }
-                block_on(queue.settle(vec![Settle { lease: delivery.lease, action: Action::Ack }])).unwrap();
+                block_on(queue.settle(&group(), vec![Settle { lease: delivery.lease, action: Action::Ack }])).unwrap();
                 found.insert(id);
             }
         }

@@ -27,12 +27,12 @@ fn group() -> Group {
 fn publish(to: &str, id: &str) -> Publish {
     let (source, kind) = (Source::new("/secret-shop").unwrap(), MessageType::new("secret.kind").unwrap());
     let message = Message::new(MessageId::new(id).unwrap(), source, kind).data("text/plain", b"secret-data".to_vec());
-    Publish { to: Address::Topic(Topic::new(to).unwrap()), message: Arc::new(message) }
+    Publish::one(Address::Topic(Topic::new(to).unwrap()), message)
 }
 
 fn repeated(id: &str) -> Publish {
     let mut publish = publish("orders", id);
-    Arc::make_mut(&mut publish.message).dedupe_id = Some(DedupeId::new("secret-dedupe").unwrap());
+    Arc::make_mut(&mut publish.messages[0]).dedupe_id = Some(DedupeId::new("secret-dedupe").unwrap());
     publish
 }
 
@@ -67,11 +67,11 @@ fn each_message_is_counted_by_what_became_of_it() {
             assert!(matches!(published[2], Published::Refused(_)), "{published:?}");
             clock.advance(7 * SECOND);
             let received = block_on(queue.receive(receive(10))).unwrap().deliveries;
-            let settle = |at: usize, action| Settle { lease: received[at].lease.clone(), action };
+            let settle = |at: usize, action| Settle { lease: received[at].lease, action };
             let retry = Action::Retry { after: Duration::ZERO, reason: "secret-reason".into() };
-            block_on(queue.settle(vec![settle(0, Action::Extend { lease: 30 * SECOND })])).unwrap();
-            block_on(queue.settle(vec![settle(0, Action::Ack), settle(1, retry)])).unwrap();
-            assert_eq!(block_on(queue.settle(vec![settle(0, Action::Ack)])).unwrap(), [Settled::Gone]);
+            block_on(queue.settle(&group(), vec![settle(0, Action::Extend { lease: 30 * SECOND })])).unwrap();
+            block_on(queue.settle(&group(), vec![settle(0, Action::Ack), settle(1, retry)])).unwrap();
+            assert_eq!(block_on(queue.settle(&group(), vec![settle(0, Action::Ack)])).unwrap(), [Settled::Gone]);
             clock.advance(3 * SECOND);
             assert_eq!(block_on(queue.receive(receive(10))).unwrap().deliveries.len(), 1);
             let nobody = Receive { group: Group::new(topic(), GroupName::new("secret-group").unwrap()), ..receive(1) };
@@ -125,7 +125,7 @@ fn spans_of_a_queue_follow_the_conventions_and_carry_the_trace() {
             joined.lock().unwrap().clear();
             declare(queue);
             let mut traced = publish("orders", "2");
-            Arc::make_mut(&mut traced.message).trace_parent = Some(own);
+            Arc::make_mut(&mut traced.messages[0]).trace_parent = Some(own);
             block_on(queue.publish(vec![publish("orders", "1")])).unwrap();
             block_on(queue.publish(vec![traced.clone()])).unwrap();
             block_on(queue.publish(vec![publish("orders", "3"), publish("nowhere", "4"), traced])).unwrap();
@@ -134,9 +134,9 @@ fn spans_of_a_queue_follow_the_conventions_and_carry_the_trace() {
                 received.iter().map(|delivery| delivery.message.trace_parent.unwrap()).collect();
             let created = |span| TraceParent::new(7, span, 1).unwrap();
             assert_eq!(parents, [created(1), own, created(3), own]);
-            let settle = |at: usize, action| Settle { lease: received[at].lease.clone(), action };
-            block_on(queue.settle(vec![settle(0, Action::Extend { lease: SECOND })])).unwrap();
-            block_on(queue.settle(vec![settle(0, Action::Ack), settle(1, Action::Release)])).unwrap();
+            let settle = |at: usize, action| Settle { lease: received[at].lease, action };
+            block_on(queue.settle(&group(), vec![settle(0, Action::Extend { lease: SECOND })])).unwrap();
+            block_on(queue.settle(&group(), vec![settle(0, Action::Ack), settle(1, Action::Release)])).unwrap();
             let nobody = Receive { group: Group::new(topic(), GroupName::new("nobody").unwrap()), ..receive(1) };
             block_on(queue.receive(nobody)).unwrap_err();
 

@@ -1,6 +1,6 @@
 //! A snapshot that somebody holds open, such as a report's or a backup's: nothing that is deleted meanwhile can be vacuumed, and no call may walk over it; and no row is updated, none fires a trigger.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection, Row as _};
 use txn_queue::{
@@ -80,7 +80,7 @@ impl Subject {
             } else {
                 message
             };
-            Publish { to: Address::Topic(self.group.topic().clone()), message: Arc::new(message) }
+            Publish::one(Address::Topic(self.group.topic().clone()), message)
         };
         let published = queue.publish(numbers.map(message).collect()).await.unwrap();
         assert!(published.iter().all(|published| *published == Published::Accepted { copies: 1 }));
@@ -89,7 +89,7 @@ impl Subject {
         let deliveries = queue.receive(receive).await.unwrap().deliveries;
         assert_eq!(deliveries.len(), count);
         let ack = |delivery: txn_queue::Delivery| Settle { lease: delivery.lease, action: Action::Ack };
-        let settled = queue.settle(deliveries.into_iter().map(ack).collect()).await.unwrap();
+        let settled = queue.settle(&self.group, deliveries.into_iter().map(ack).collect()).await.unwrap();
         assert!(settled.iter().all(|settled| *settled == Settled::Applied));
     }
 

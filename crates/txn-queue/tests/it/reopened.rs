@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use txn_queue::{
-    Capabilities, Clock, Control, Error, Publish, Published, Queue, QueueAdmin, QueueLimits, Receive, Received,
+    Capabilities, Clock, Control, Error, Group, Publish, Published, Queue, QueueAdmin, QueueLimits, Receive, Received,
     Redrive, Redriven, Reschedule, Rescheduled, Settle, Settled, Stats, Topology, Wait, conformance::block_on,
     sqlite::Sqlite,
 };
@@ -46,8 +46,8 @@ impl Queue for Reopened {
         self.call(async |queue| queue.receive(receive).await)
     }
 
-    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
-        self.call(async |queue| queue.settle(batch).await)
+    async fn settle(&self, group: &Group, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+        self.call(async |queue| queue.settle(group, batch).await)
     }
 
     async fn wait(&self, wait: Wait) -> Result<(), Error> {

@@ -1,9 +1,6 @@
 //! What it costs to look whether messages are repetitions.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use txn_queue::{
     Address, DedupeId, Message, MessageId, MessageType, Publish, Published, Queue as _, QueueAdmin as _, Source, Topic,
@@ -35,7 +32,7 @@ fn looking_for_repetitions_does_not_go_through_all_that_is_remembered() {
             let id = MessageId::new(number.to_string()).unwrap();
             let message = Message::new(id, Source::new("/shop").unwrap(), MessageType::new("order.placed").unwrap());
             let message = message.dedupe_id(DedupeId::new(format!("order-{number}")).unwrap());
-            Publish { to: Address::Topic(topic.clone()), message: Arc::new(message) }
+            Publish::one(Address::Topic(topic.clone()), message)
         };
         for call in 0..CALLS {
             // The first is a repetition of the last of the call before.

@@ -24,17 +24,21 @@ const AT_ONCE: Duration = Duration::from_secs(20);
 fn message(topic: &str, id: &str) -> Publish {
     let (source, kind) = (Source::new("/shop").unwrap(), MessageType::new("a").unwrap());
     let message = Message::new(MessageId::new(id).unwrap(), source, kind);
-    Publish { to: Address::Topic(Topic::new(topic).unwrap()), message: Arc::new(message) }
+    Publish::one(Address::Topic(Topic::new(topic).unwrap()), message)
+}
+
+fn workers(topic: &str) -> Group {
+    Group::new(Topic::new(topic).unwrap(), GroupName::new("workers").unwrap())
 }
 
 async fn one(queue: &Postgres, topic: &str) -> Delivery {
-    let group = Group::new(Topic::new(topic).unwrap(), GroupName::new("workers").unwrap());
-    let receive = Receive { group, worker: WorkerId::new("w").unwrap(), max: 1, lease: Duration::from_secs(30) };
+    let receive =
+        Receive { group: workers(topic), worker: WorkerId::new("w").unwrap(), max: 1, lease: Duration::from_secs(30) };
     queue.receive(receive).await.unwrap().deliveries.remove(0)
 }
 
 fn settle(delivery: &Delivery, action: Action) -> Vec<Settle> {
-    vec![Settle { lease: delivery.lease.clone(), action }]
+    vec![Settle { lease: delivery.lease, action }]
 }
 
 type Call<'a> = Pin<Box<dyn Future<Output = Result<Vec<Published>, Error>> + Send + 'a>>;
@@ -89,9 +93,11 @@ async fn a_lease_is_extended_and_settled_while_every_lane_is_stuck() {
     let more = queue.publish(vec![message("mine", "2")]).await;
     assert_eq!(more.unwrap_err().kind(), ErrorKind::Overloaded);
 
+    let group = workers("mine");
     let extended = |seconds| Action::Extend { lease: Duration::from_secs(seconds) };
     for action in [extended(20), extended(40), Action::Ack] {
-        let settled = tokio::time::timeout(AT_ONCE, queue.settle(settle(&mine, action))).await;
+        let settled = queue.settle(&group, settle(&mine, action));
+        let settled = tokio::time::timeout(AT_ONCE, settled).await;
         assert_eq!(settled.expect("it waits behind others").unwrap(), [Settled::Applied]);
     }
     assert!(!is_answered(&mut first) && !rest.iter_mut().any(is_answered), "they were to be stuck");
@@ -99,5 +105,5 @@ async fn a_lease_is_extended_and_settled_while_every_lane_is_stuck() {
     for call in [first].into_iter().chain(rest) {
         call.await.unwrap();
     }
-    assert_eq!(queue.settle(settle(&mine, Action::Ack)).await.unwrap(), [Settled::Gone]);
+    assert_eq!(queue.settle(&workers("mine"), settle(&mine, Action::Ack)).await.unwrap(), [Settled::Gone]);
 }

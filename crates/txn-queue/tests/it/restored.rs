@@ -51,7 +51,7 @@ impl<'o> Subject<'o> {
         let message =
             Message::new(MessageId::new(id).unwrap(), source, kind).data("text/plain", id.as_bytes().to_vec());
         let message = message.key(Key::new(format!("key-{id}")).unwrap());
-        Publish { to: Address::Topic(self.group.topic().clone()), message: Arc::new(message) }
+        Publish::one(Address::Topic(self.group.topic().clone()), message)
     }
 
     async fn send(&self, queue: &Postgres, ids: &[&str]) {
@@ -74,8 +74,8 @@ impl<'o> Subject<'o> {
     }
 
     async fn settle(&self, queue: &Postgres, delivery: &Delivery) -> Settled {
-        let settle = vec![Settle { lease: delivery.lease.clone(), action: Action::Ack }];
-        again(async || queue.settle(settle.clone()).await).await[0]
+        let settle = vec![Settle { lease: delivery.lease, action: Action::Ack }];
+        again(async || queue.settle(&self.group, settle.clone()).await).await[0]
     }
 
     /// The database is as it was when it was dumped, and those who are connected stay so.
@@ -223,8 +223,8 @@ async fn a_queue_that_has_moved_to_another_server_neither_stalls_nor_repeats() {
         assert_eq!(all.len(), 1 + rest.len() + 3);
         let mut session = PgConnection::connect(&own.url()).await.unwrap();
         let mut tx = session.begin().await.unwrap();
-        let settle = |delivery: &Delivery| Settle { lease: delivery.lease.clone(), action: Action::Ack };
-        let settled = idle.settle_in(&mut tx, all.iter().map(settle).collect()).await.unwrap();
+        let settle = |delivery: &Delivery| Settle { lease: delivery.lease, action: Action::Ack };
+        let settled = idle.settle_in(&mut tx, &subject.group, all.iter().map(settle).collect()).await.unwrap();
         assert!(settled.iter().all(|settled| *settled == Settled::Applied), "{settled:?}");
         tx.commit().await.unwrap();
         subject.clock.advance(LEASE);

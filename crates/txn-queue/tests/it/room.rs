@@ -16,7 +16,7 @@ fn group() -> Group {
 fn message(id: &str) -> Vec<Publish> {
     let (source, kind) = (Source::new("/shop").unwrap(), MessageType::new("a").unwrap());
     let message = Arc::new(Message::new(MessageId::new(id).unwrap(), source, kind));
-    vec![Publish { to: Address::Topic(group().topic().clone()), message }]
+    vec![Publish::one(Address::Topic(group().topic().clone()), message)]
 }
 
 /// Publishers wait in one process, and workers acknowledge in another.
@@ -37,7 +37,7 @@ async fn whoever_waits_for_room_is_woken_by_an_acknowledgement_in_another_proces
         let mut waiting = Box::pin(publisher.wait(Wait::Room(group().topic().clone())));
         let early = tokio::time::timeout(Duration::from_millis(50), &mut waiting).await;
         assert!(early.is_err(), "there is no room");
-        worker.settle(vec![Settle { lease: held.lease, action: Action::Ack }]).await.unwrap();
+        worker.settle(&group(), vec![Settle { lease: held.lease, action: Action::Ack }]).await.unwrap();
         tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it is woken").unwrap();
         let published = publisher.publish(message(&round.to_string())).await.unwrap();
         assert_eq!(published, [Published::Accepted { copies: 1 }]);

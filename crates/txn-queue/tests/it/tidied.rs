@@ -23,14 +23,13 @@ async fn go_through(queue: &Postgres, count: usize) {
     let (source, kind) = (Source::new("/done").unwrap(), MessageType::new("a").unwrap());
     let message = Arc::new(Message::new(MessageId::new("1").unwrap(), source, kind));
     let to = Address::Topic(group().topic().clone());
-    let batch = (0..count).map(|_| Publish { to: to.clone(), message: Arc::clone(&message) });
-    queue.publish(batch.collect()).await.unwrap();
+    queue.publish(vec![Publish { to, messages: vec![message; count] }]).await.unwrap();
     let worker = WorkerId::new("w").unwrap();
     let receive = Receive { group: group(), worker, max: count, lease: Duration::from_secs(60) };
     let deliveries = queue.receive(receive).await.unwrap().deliveries;
     assert_eq!(deliveries.len(), count);
     let ack = |delivery: txn_queue::Delivery| Settle { lease: delivery.lease, action: Action::Ack };
-    queue.settle(deliveries.into_iter().map(ack).collect()).await.unwrap();
+    queue.settle(&group(), deliveries.into_iter().map(ack).collect()).await.unwrap();
 }
 
 /// Whoever opens a topic through which much has gone does not look for what was deleted long ago before it deletes what is done now.

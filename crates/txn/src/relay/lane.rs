@@ -9,7 +9,7 @@ use std::{
 };
 
 use txn_change::{ChangeId, Fence, Tenant, Timestamp};
-use txn_queue::{Address, Publish, Reschedule, ScheduleKey, Topic};
+use txn_queue::{Address, Message, Reschedule, ScheduleKey, Topic};
 use txn_store::{Consumer, Position};
 
 use crate::leases::Held;
@@ -50,7 +50,7 @@ pub(super) struct Step {
 
 #[derive(Debug, Clone)]
 pub(super) enum What {
-    Publish(Publish),
+    Publish(Address, Arc<Message>),
     Reschedule(Reschedule),
     /// The mapping gave the event up.
     Park(Arc<str>),
@@ -88,7 +88,7 @@ pub(super) struct Ticket {
 pub(super) struct Batch {
     pub(super) lanes: Vec<Which>,
     pub(super) marks: Vec<Mark>,
-    pub(super) publishes: Vec<(Ticket, Publish)>,
+    pub(super) publishes: Vec<(Ticket, (Address, Arc<Message>))>,
     pub(super) reschedules: Vec<(Ticket, Reschedule)>,
     pub(super) parks: Vec<(Ticket, Arc<str>)>,
 }
@@ -235,15 +235,15 @@ impl Lane {
                 let ticket = || Ticket { lane, place, from: Arc::clone(&item.from) };
                 let earlier = sent.get(&item.order).copied();
                 let schedule_key = match &step.what {
-                    What::Publish(publish) => {
-                        let topic = if let Address::Topic(topic) = &publish.to { Some(topic) } else { None };
+                    What::Publish(to, message) => {
+                        let topic = if let Address::Topic(topic) = to { Some(topic) } else { None };
                         if earlier.is_some_and(|earlier| earlier.is_none() || earlier != topic) {
                             stopped.insert(item.order);
                             continue 'items;
                         }
                         sent.insert(item.order, topic);
-                        batch.publishes.push((ticket(), publish.clone()));
-                        publish.message.schedule_key.as_ref()
+                        batch.publishes.push((ticket(), (to.clone(), Arc::clone(message))));
+                        message.schedule_key.as_ref()
                     }
                     // What comes after it must not overtake it.
                     What::Reschedule(_) | What::Park(_) if earlier.is_some() => {

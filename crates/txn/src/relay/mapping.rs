@@ -4,8 +4,8 @@ use std::{fmt::Write, sync::Arc};
 
 use txn_change::{Fingerprint, Format, NameError};
 use txn_queue::{
-    Address, Attribute, AttributeName, DedupeId, ExchangeName, Key, Message, MessageId, MessageType, Publish,
-    Reschedule, RoutingKey, Source, Topic,
+    Address, Attribute, AttributeName, DedupeId, ExchangeName, Key, Message, MessageId, MessageType, Reschedule,
+    RoutingKey, Source, Topic,
 };
 use txn_store::{LogItem, Recorded};
 
@@ -74,7 +74,12 @@ pub enum Verdict {
 #[non_exhaustive]
 pub enum Outgoing {
     /// A message is published. Without a dedupe id it is given the one of its origin.
-    Publish(Publish),
+    Publish {
+        /// Where.
+        to: Address,
+        /// What.
+        message: Arc<Message>,
+    },
     /// A message that is not due is moved or cancelled. That there is none is nothing wrong.
     Reschedule(Reschedule),
 }
@@ -89,7 +94,7 @@ impl Verdict {
     /// One message to an address.
     #[must_use]
     pub fn publish(to: Address, message: Message) -> Self {
-        Self::Send(vec![Outgoing::Publish(Publish { to, message: Arc::new(message) })])
+        Self::Send(vec![Outgoing::Publish { to, message: Arc::new(message) }])
     }
 
     /// One message is moved, or cancelled.

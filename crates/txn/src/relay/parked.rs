@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use txn_change::{Change, ChangeId, Document, Expect, Fingerprint, Key, Kind, Record, Refusal, Tenant, Timestamp};
-use txn_queue::{Published, Rescheduled};
+use txn_queue::{Publish, Published, Rescheduled};
 use txn_store::{Commit, ErrorKind, LogItem, Outcome, Position, Range};
 
 use super::{
@@ -149,7 +149,7 @@ enum Again {
 async fn again(parts: &Parts, what: What) -> Result<Again, Failure> {
     Ok(match what {
         What::Park(reason) => Again::Refused(reason.to_string()),
-        What::Publish(publish) => match parts.queue.publish(vec![publish]).await?.pop() {
+        What::Publish(to, message) => match parts.queue.publish(vec![Publish::one(to, message)]).await?.pop() {
             Some(Published::Accepted { .. } | Published::Duplicate) => Again::Sent,
             Some(Published::Refused(refusal)) if !refusal.is_retryable() => Again::Refused(refusal.to_string()),
             Some(Published::Refused(refusal)) => Again::NotNow(refusal.to_string()),

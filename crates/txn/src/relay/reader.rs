@@ -7,7 +7,7 @@ use std::{
 };
 
 use txn_change::{ChangeId, Fingerprint, Tenant};
-use txn_queue::{DedupeId, Message, Publish, When};
+use txn_queue::{DedupeId, Message, When};
 use txn_store::{LogItem, LogPage, Position, Recorded};
 
 use super::{
@@ -75,7 +75,7 @@ impl Reader {
         let origin = Origin::new(item, index, &parts.source);
         let steps: VecDeque<Step> = steps(&*parts.mapping, &origin).into();
         let bytes = |step: &Step| match &step.what {
-            What::Publish(publish) => publish.message.data.len(),
+            What::Publish(_, message) => message.data.len(),
             What::Reschedule(_) | What::Park(_) => 0,
         };
         let bytes = steps.iter().map(bytes).fold(0, usize::saturating_add);
@@ -121,13 +121,13 @@ pub(super) fn steps(mapping: &dyn Mapping, origin: &Origin<'_>) -> Vec<Step> {
 /// Makes it safe to do again: a message has a dedupe id, and a new time is an instant.
 fn prepared(origin: &Origin<'_>, nth: u32, outgoing: Outgoing) -> What {
     match outgoing {
-        Outgoing::Publish(Publish { to, message }) if message.dedupe_id.is_none() => {
+        Outgoing::Publish { to, message } if message.dedupe_id.is_none() => {
             let id = Fingerprint::of("relay.dedupe", &(origin.source().as_str(), origin.message_id(nth).as_str()));
             let id = DedupeId::new(super::mapping::digested(&id)).expect("a digest is graphic");
             let message = Arc::new(Message::clone(&message).dedupe_id(id));
-            What::Publish(Publish { to, message })
+            What::Publish(to, message)
         }
-        Outgoing::Publish(publish) => What::Publish(publish),
+        Outgoing::Publish { to, message } => What::Publish(to, message),
         Outgoing::Reschedule(mut reschedule) => {
             if let Some(When::After(wait)) = reschedule.due
                 && let Ok(instant) = origin.recorded().recorded_at.after(wait)

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use txn_change::{Change, ChangeId, Document, Expect, Fingerprint, Key, Kind, Refusal};
-use txn_queue::{ErrorKind, Publish, Published, Reschedule, Rescheduled};
+use txn_queue::{Address, ErrorKind, Message, Publish, Published, Reschedule, Rescheduled};
 use txn_store::{Commit, Outcome};
 
 use super::{
@@ -81,15 +81,15 @@ pub(super) async fn send(parts: Arc<Parts>, tenure: Tenure, batch: Batch) -> Sen
 
 async fn publish(
     parts: &Parts,
-    publishes: Vec<(Ticket, Publish)>,
+    publishes: Vec<(Ticket, (Address, Arc<Message>))>,
     parks: &mut Vec<(Ticket, Arc<str>)>,
     sent: &mut Sent,
 ) {
     if publishes.is_empty() {
         return;
     }
-    let (tickets, batch): (Vec<Ticket>, Vec<Publish>) = publishes.into_iter().unzip();
-    let count = batch.len();
+    let (tickets, messages): (Vec<Ticket>, Vec<_>) = publishes.into_iter().unzip();
+    let (count, batch) = (tickets.len(), Publish::each(messages));
     let results = match observe::publish(&parts.name, count, parts.queue.publish(batch)).await {
         Ok(results) => results,
         Err(error) if error.kind() == ErrorKind::Invalid && count > 1 => {

@@ -62,11 +62,11 @@ fn receive(world: &World) -> Option<Delivery> {
 }
 
 fn settle(world: &World, delivery: &Delivery, action: Action) -> Settled {
-    block_on(world.queue.settle(vec![Settle { lease: delivery.lease.clone(), action }])).unwrap()[0]
+    block_on(world.queue.settle(&group(), vec![Settle { lease: delivery.lease, action }])).unwrap()[0]
 }
 
 fn publish(world: &World, message: &Message) {
-    let publish = txn::queue::Publish { to: txn::queue::Address::Topic(topic()), message: Arc::new(message.clone()) };
+    let publish = txn::queue::Publish::one(txn::queue::Address::Topic(topic()), message.clone());
     block_on(world.queue.publish(vec![publish])).unwrap();
 }
 

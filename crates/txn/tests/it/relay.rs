@@ -146,12 +146,9 @@ impl World {
             if received.deliveries.is_empty() {
                 return all;
             }
-            let ack = |delivery: &queue::Delivery| queue::Settle {
-                lease: delivery.lease.clone(),
-                action: queue::Action::Ack,
-            };
+            let ack = |delivery: &queue::Delivery| queue::Settle { lease: delivery.lease, action: queue::Action::Ack };
             let acks = received.deliveries.iter().map(ack).collect();
-            block_on(self.queue.settle(acks)).unwrap();
+            block_on(self.queue.settle(&group, acks)).unwrap();
             all.extend(received.deliveries.into_iter().map(|delivery| delivery.message));
         }
     }

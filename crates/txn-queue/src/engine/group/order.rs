@@ -24,7 +24,7 @@ impl GroupState {
     /// What a message is ordered by.
     pub(super) fn key_of<'l>(&self, stored: &'l Stored) -> Option<&'l Key> {
         self.at_once()?;
-        stored.key.as_ref()
+        stored.key()
     }
 
     pub(super) fn key<'l>(&self, position: u64, log: &'l Log) -> Option<&'l Key> {

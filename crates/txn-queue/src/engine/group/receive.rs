@@ -2,7 +2,7 @@
 
 use txn_change::Timestamp;
 
-use super::{GroupState, Slot, State};
+use super::{GroupState, Slot, State, slots_from};
 use crate::{
     engine::{
         leases::Held,
@@ -102,15 +102,24 @@ impl GroupState {
         lot: &mut Lot<'_>,
         give: &mut impl FnMut(Leased, &Stored),
     ) {
-        let first = first.max(self.first);
-        let index = usize::try_from(first.saturating_sub(self.first)).unwrap_or(usize::MAX).min(self.slots.len());
-        let slots = self.slots.range_mut(index..);
-        for ((position, stored), slot) in log.starting_with(first).zip(slots).take_while(|((at, _), _)| *at < end) {
-            // It may have been cancelled, dropped or given since.
-            if slot.state == State::Ready && !lot.lease(position, stored, slot, give) {
-                slot.done(lot.now);
-                self.reasons.remove(&position);
-                self.counts.expired = self.counts.expired.saturating_add(u64::from(!stored.is_removed));
+        let mut position = first.max(self.first);
+        while position < end {
+            let index = usize::try_from(position.saturating_sub(self.first)).unwrap_or(usize::MAX);
+            let count = usize::try_from(end.saturating_sub(position)).unwrap_or(usize::MAX);
+            // Both stand in two pieces each, at most.
+            let slots = slots_from(&mut self.slots, index);
+            let before = position;
+            for (stored, slot) in log.piece(position).iter().zip(slots).take(count) {
+                // It may have been cancelled, dropped or given since.
+                if slot.state == State::Ready && !lot.lease(position, stored, slot, give) {
+                    slot.done(lot.now);
+                    self.reasons.remove(&position);
+                    self.counts.expired = self.counts.expired.saturating_add(u64::from(!stored.is_removed));
+                }
+                position = position.saturating_add(1);
+            }
+            if position == before {
+                break;
             }
         }
     }
@@ -127,6 +136,7 @@ impl GroupState {
 
 impl Lot<'_> {
     /// Adds a message, unless nobody wants it any more.
+    #[inline(always)]
     fn lease(
         &mut self,
         position: u64,

@@ -4,6 +4,8 @@ use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use txn_change::Timestamp;
 
+#[cfg(feature = "memory")]
+use super::slots_from;
 use super::{Dying, GroupState, Slot, State};
 use crate::{
     engine::{leases::Held, log::Log},
@@ -48,8 +50,16 @@ impl GroupState {
         dying: &mut Vec<Dying>,
         results: &mut Vec<Settled>,
     ) {
+        let mut rest = batch;
+        loop {
+            let acked = self.ack_all(rest, now, results);
+            (_, rest) = rest.split_at(acked.min(rest.len()));
+            if acked == 0 {
+                break;
+            }
+        }
         let (mut together, mut count) = (0, 0usize);
-        results.extend(batch.iter().map(|crate::queue::Settle { lease, action }| {
+        results.extend(rest.iter().map(|crate::queue::Settle { lease, action }| {
             let position = lease.position.0;
             let Some(slot) = self.slot_mut(position).filter(|_| matches!(action, Action::Ack)) else {
                 return self.settle(lease, action, log, now, dying);
@@ -68,6 +78,32 @@ impl GroupState {
             Settled::Applied
         }));
         self.acked(together, count);
+    }
+
+    /// Settles the first of these, as many as acknowledge what follows each other, was received together and holds up nobody. Tells how many.
+    #[cfg(feature = "memory")]
+    fn ack_all(&mut self, batch: &[crate::queue::Settle], now: Timestamp, results: &mut Vec<Settled>) -> usize {
+        let Some(first) = batch.first().filter(|_| self.reasons.is_empty()) else { return 0 };
+        let mut position = first.lease.position.0;
+        let index = position.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        let slots = slots_from(&mut self.slots, index.unwrap_or(usize::MAX));
+        let together = slots.first().map_or(0, |slot| slot.batch);
+        let (before, mut count) = (results.len(), 0usize);
+        for (crate::queue::Settle { lease, action }, slot) in batch.iter().zip(slots) {
+            let is_next = lease.position.0 == position && slot.batch == together && slot.lane.is_none();
+            if !is_next || !matches!(action, Action::Ack) {
+                break;
+            }
+            let found = slot.admits(lease, now);
+            if found == Settled::Applied {
+                slot.done(now);
+                count = count.saturating_add(1);
+            }
+            results.push(found);
+            position = position.saturating_add(1);
+        }
+        self.acked(together, count);
+        results.len().saturating_sub(before)
     }
 
     #[cfg(feature = "memory")]

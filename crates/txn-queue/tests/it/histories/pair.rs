@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt::Debug, sync::Arc, time::Duration};
 use proptest::test_runner::TestCaseError;
 use txn_change::Timestamp;
 use txn_queue::{
-    Action, Address, Cause, Clock as _, Control, DedupeId, Delivery, Error, Key, Lease, ManualClock, Message,
+    Action, Address, Cause, Clock as _, Control, DedupeId, Delivery, Error, Group, Key, Lease, ManualClock, Message,
     MessageId, MessageType, Position, Priority, Publish, QueueAdmin, QueueLimits, Rate, Receive, Received, Redrive,
     Reschedule, ScheduleKey, Settle, Source, Start, Topology, When, Which, WorkerId, conformance::block_on,
     memory::Memory,
@@ -30,7 +30,7 @@ pub(crate) struct Pair<S> {
     model: Arc<dyn QueueAdmin>,
     subject: S,
     /// Every delivery, as the model and as the subject gave it.
-    leases: Vec<(Lease, Lease)>,
+    leases: Vec<(Group, Lease, Lease)>,
     tokens: HashSet<u64>,
     ids: u64,
 }
@@ -51,8 +51,7 @@ fn plain<T>(result: Result<T, Error>) -> Result<T, String> {
 
 /// A delivery without its token, and what else is told with it but what was seen.
 fn comparable(received: &Received) -> (Vec<Delivery>, Option<Duration>) {
-    let without =
-        |delivery: &Delivery| Delivery { lease: Lease { token: 0, ..delivery.lease.clone() }, ..delivery.clone() };
+    let without = |delivery: &Delivery| Delivery { lease: Lease { token: 0, ..delivery.lease }, ..delivery.clone() };
     (received.deliveries.iter().map(without).collect(), received.next_in)
 }
 
@@ -149,26 +148,32 @@ impl<S: Subject> Pair<S> {
         for (model, subject) in model.deliveries.into_iter().zip(subject.deliveries) {
             let is_new = self.tokens.insert(subject.lease.token);
             same(&"whether a token is new", &true, &is_new)?;
-            self.leases.push((model.lease, subject.lease));
+            self.leases.push((receive.group.clone(), model.lease, subject.lease));
         }
         Ok(())
     }
 
     fn settle(&mut self, command: &Command, settlements: &[Settlement]) -> Checked {
-        let (mut of_model, mut of_subject) = (Vec::new(), Vec::new());
+        let mut batches = Vec::new();
         for Settlement { back, is_forged, how } in settlements {
             let Some(index) = self.leases.len().checked_sub(back + 1) else { continue };
-            let (mut model, mut subject) = self.leases[index].clone();
+            let (group, mut model, mut subject) = self.leases[index].clone();
             if *is_forged {
                 (model.token, subject.token) = (u64::MAX, u64::MAX);
             }
             let action = action(how);
-            of_model.push(Settle { lease: model, action: action.clone() });
-            of_subject.push(Settle { lease: subject, action });
+            batches.push((group, Settle { lease: model, action: action.clone() }, Settle { lease: subject, action }));
         }
-        let model = plain(block_on(self.model.settle(of_model)));
-        let subject = plain(block_on(self.subject.queue().settle(of_subject)));
-        same(command, &model, &subject)
+        // A call is of one group.
+        for same_group in batches.chunk_by(|(group, ..), (other, ..)| group == other) {
+            let group = &same_group[0].0;
+            let of_model = same_group.iter().map(|(_, settle, _)| settle.clone()).collect();
+            let of_subject = same_group.iter().map(|(.., settle)| settle.clone()).collect();
+            let model = plain(block_on(self.model.settle(group, of_model)));
+            let subject = plain(block_on(self.subject.queue().settle(group, of_subject)));
+            same(command, &model, &subject)?;
+        }
+        Ok(())
     }
 
     fn publish(&mut self, letter: &Letter) -> Publish {
@@ -194,7 +199,7 @@ impl<S: Subject> Pair<S> {
             0 | 1 => Address::Topic(topic(*to)),
             _ => Address::Exchange { name: exchange(), routing_key: None },
         };
-        Publish { to, message: Arc::new(message) }
+        Publish::one(to, message)
     }
 }
 

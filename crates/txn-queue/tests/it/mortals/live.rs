@@ -46,7 +46,7 @@ fn message(place: usize, number: u64) -> Publish {
         .data("application/json", format!("{id:?}").into_bytes());
     let message = message.key(Key::new(format!("{place}/{}", number % KEYS)).unwrap());
     let message = message.dedupe_id(DedupeId::new(&id).unwrap());
-    Publish { to: Address::Topic(group(Role::Inbox).topic().clone()), message: Arc::new(message) }
+    Publish::one(Address::Topic(group(Role::Inbox).topic().clone()), message)
 }
 
 /// Publishes what the one before it was not told of, and goes on from there.
@@ -119,8 +119,8 @@ async fn settle_with_effect(pool: &PgPool, queue: &Postgres, id: &str, job: &Job
     let effect = sqlx::query("INSERT INTO effect (reader, id, deliveries) VALUES ('settling', $1, $2)");
     let deliveries = i32::try_from(job.deliveries()).unwrap();
     effect.bind(id).bind(deliveries).execute(&mut *tx).await.map_err(again)?;
-    let settle = vec![Settle { lease: job.lease().clone(), action: Action::Ack }];
-    if queue.settle_in(&mut tx, settle).await.map_err(again)? == [Settled::Applied] {
+    let settle = vec![Settle { lease: job.lease(), action: Action::Ack }];
+    if queue.settle_in(&mut tx, job.group(), settle).await.map_err(again)? == [Settled::Applied] {
         // When the answer is lost, nobody knows, and whoever has it next finds out.
         if tx.commit().await.is_ok() {
             queue.committed();

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use txn_queue::{
-    Action, Capabilities, Error, Publish, Published, Queue, QueueAdmin, Receive, Received, Settle, Settled, Wait,
+    Action, Capabilities, Error, Group, Publish, Published, Queue, QueueAdmin, Receive, Received, Settle, Settled, Wait,
 };
 
 /// Acknowledgements that are remembered, the last ones.
@@ -105,9 +105,9 @@ impl Queue for Watched {
         self.book.pages().received(begun, &received);
         Ok(received)
     }
-    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+    async fn settle(&self, group: &Group, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
         self.book.pages().settles(&batch);
-        let results = self.queue.settle(batch.clone()).await?;
+        let results = self.queue.settle(group, batch.clone()).await?;
         let mut pages = self.book.pages();
         batch.iter().zip(&results).for_each(|(settle, settled)| pages.settled(settle, *settled));
         Ok(results)

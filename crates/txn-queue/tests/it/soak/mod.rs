@@ -160,7 +160,7 @@ fn message(id: u64) -> Publish {
         Message::new(MessageId::new(&text).unwrap(), Source::new("/soak").unwrap(), MessageType::new("soak").unwrap());
     let message =
         message.data("application/json", text.as_bytes().to_vec()).key(Key::new((id % 101).to_string()).unwrap());
-    Publish { to: Address::Topic(topic()), message: Arc::new(message.dedupe_id(DedupeId::new(&text).unwrap())) }
+    Publish::one(Address::Topic(topic()), message.dedupe_id(DedupeId::new(&text).unwrap()))
 }
 
 /// Most are done at once; some fail in each of the ways, once or until they are dead, and are done when they have been sent back.

@@ -156,7 +156,8 @@ async fn a_batch_that_is_cut_off_goes_back_uncounted() {
 async fn one_that_leads_and_is_dropped_hands_the_lead_on() {
     let home = Home::new(1).await;
     home.publish(["1", "2", "3"].map(message)).await;
-    let jobs: Vec<Job> = home.take(3).await.into_iter().map(Job::new).collect();
+    let jobs: Vec<Job> =
+        home.take(3).await.into_iter().map(|delivery| Job::new(home.group.clone(), delivery)).collect();
     let several = Several::new(|jobs: Vec<Job>| async move { Ok(jobs.iter().map(|_| Ok(Done::Ack)).collect()) });
     let given = several.given.clone();
     let mut batch = Batch::new(several, max(3)).linger(SECOND);

@@ -123,8 +123,8 @@ async fn a_handler_that_lost_its_lease_is_told_and_settles_nothing() {
     let drained = running.ended().await;
     assert_eq!((drained.lost, drained.done), (1, 0), "{drained:?}");
     // It stays with the other, whose settlement counts.
-    let ack = vec![Settle { lease: other[0].lease.clone(), action: Action::Ack }];
-    assert_eq!(home.queue.memory.settle(ack).await.unwrap(), [Settled::Applied]);
+    let ack = vec![Settle { lease: other[0].lease, action: Action::Ack }];
+    assert_eq!(home.queue.memory.settle(&home.group, ack).await.unwrap(), [Settled::Applied]);
     // The stale one was never sent.
     assert_eq!(home.queue.settles.load(Ordering::SeqCst), 0);
 }

@@ -102,14 +102,14 @@ impl Queue for Hurt {
         self.receives.fetch_add(1, Ordering::SeqCst);
         hurt(&self.receive, self.memory.receive(receive)).await
     }
-    async fn settle(&self, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
+    async fn settle(&self, group: &Group, batch: Vec<Settle>) -> Result<Vec<Settled>, Error> {
         let is_extending = batch.iter().any(|settle| matches!(settle.action, Action::Extend { .. }));
         let (count, fault) = if is_extending { (&self.extends, &self.extend) } else { (&self.settles, &self.settle) };
         count.fetch_add(1, Ordering::SeqCst);
         if is_extending {
             self.extended_max.fetch_max(batch.len(), Ordering::SeqCst);
         }
-        let results = hurt(fault, self.memory.settle(batch)).await?;
+        let results = hurt(fault, self.memory.settle(group, batch)).await?;
         let is_unknown = matches!(*fault.lock().unwrap(), Some(Fault::Unknown));
         Ok(results.into_iter().map(|settled| if is_unknown { Settled::Unknown } else { settled }).collect())
     }
@@ -171,7 +171,7 @@ impl Home {
     }
 
     async fn publish(&self, messages: impl IntoIterator<Item = Message>) {
-        let publish = |message| Publish { to: Address::Topic(self.topic.clone()), message: Arc::new(message) };
+        let publish = |message| Publish::one(Address::Topic(self.topic.clone()), message);
         let batch: Vec<Publish> = messages.into_iter().map(publish).collect();
         let published = self.queue.publish(batch).await.unwrap();
         assert!(published.iter().all(|published| matches!(published, Published::Accepted { .. })), "{published:?}");

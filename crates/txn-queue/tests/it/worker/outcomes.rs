@@ -149,8 +149,8 @@ async fn what_was_settled_already_is_counted_and_no_error() {
             fn call(&mut self, job: Job) -> Self::Future {
                 let (queue, says) = (self.0.clone(), self.1);
                 Box::pin(async move {
-                    let ack = Settle { lease: job.lease().clone(), action: Action::Ack };
-                    queue.memory.settle(vec![ack]).await.unwrap();
+                    let ack = Settle { lease: job.lease(), action: Action::Ack };
+                    queue.memory.settle(job.group(), vec![ack]).await.unwrap();
                     Ok(says)
                 })
             }

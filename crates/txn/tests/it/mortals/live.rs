@@ -131,7 +131,7 @@ impl App {
             }
             for delivery in deliveries {
                 let action = apply(&delivery.message).await;
-                let _ = self.queue.settle(vec![Settle { lease: delivery.lease, action }]).await;
+                let _ = self.queue.settle(&group(of), vec![Settle { lease: delivery.lease, action }]).await;
             }
         }
     }

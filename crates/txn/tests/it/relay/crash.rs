@@ -35,10 +35,10 @@ fn mapping(origin: &Origin<'_>) -> Verdict {
         // Both in one event: the one that waits goes, and another comes in its place.
         "again" => Verdict::Send(vec![
             Outgoing::Reschedule(Reschedule { topic: topic(), key: key.clone().unwrap(), due: None }),
-            Outgoing::Publish(queue::Publish {
+            Outgoing::Publish {
                 to: queue::Address::Topic(topic()),
                 message: Arc::new(message.due_at(due).schedule_key(key.unwrap())),
-            }),
+            },
         ]),
         _ => panic!("{text}"),
     }

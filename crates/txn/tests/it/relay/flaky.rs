@@ -72,22 +72,24 @@ impl Queue for FlakyQueue {
         self.queue.capabilities()
     }
 
-    async fn publish(&self, mut batch: Vec<Publish>) -> Result<Vec<Published>, queue::Error> {
+    async fn publish(&self, batch: Vec<Publish>) -> Result<Vec<Published>, queue::Error> {
         pause().await;
         if self.fails() {
             return Err(down());
         }
         // No room from some message on.
-        let count = batch.len();
+        let to = |publish: Publish| publish.messages.into_iter().map(move |message| (publish.to.clone(), message));
+        let mut messages: Vec<_> = batch.into_iter().flat_map(to).collect();
+        let count = messages.len();
         let taken = if self.fails() { self.dice.choose(count) } else { count };
-        let rest = batch.split_off(taken);
-        let mut results = self.queue.publish(batch).await?;
+        let rest = messages.split_off(taken);
+        let mut results = self.queue.publish(Publish::each(messages)).await?;
         pause().await;
         if self.fails() {
             return Ok(vec![Published::Unknown; count]);
         }
-        results.extend(rest.into_iter().map(|publish| {
-            let queue::Address::Topic(topic) = publish.to else { panic!("to a topic") };
+        results.extend(rest.into_iter().map(|(to, _)| {
+            let queue::Address::Topic(topic) = to else { panic!("to a topic") };
             Published::Refused(queue::Refusal::Full { topic, max: 0 })
         }));
         Ok(results)
@@ -97,8 +99,12 @@ impl Queue for FlakyQueue {
         self.queue.receive(receive).await
     }
 
-    async fn settle(&self, batch: Vec<queue::Settle>) -> Result<Vec<queue::Settled>, queue::Error> {
-        self.queue.settle(batch).await
+    async fn settle(
+        &self,
+        group: &queue::Group,
+        batch: Vec<queue::Settle>,
+    ) -> Result<Vec<queue::Settled>, queue::Error> {
+        self.queue.settle(group, batch).await
     }
 
     async fn wait(&self, wait: queue::Wait) -> Result<(), queue::Error> {

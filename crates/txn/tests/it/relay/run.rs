@@ -41,7 +41,8 @@ impl Queue for Down {
         if *self.is_down.lock().unwrap() {
             return Err(queue::Error::new(queue::ErrorKind::Unavailable, "down"));
         }
-        self.largest.fetch_max(batch.len() as u64, Ordering::SeqCst);
+        let messages = batch.iter().map(|publish| publish.messages.len() as u64).sum();
+        self.largest.fetch_max(messages, Ordering::SeqCst);
         self.queue.publish(batch).await
     }
 
@@ -49,8 +50,12 @@ impl Queue for Down {
         self.queue.receive(receive).await
     }
 
-    async fn settle(&self, batch: Vec<queue::Settle>) -> Result<Vec<queue::Settled>, queue::Error> {
-        self.queue.settle(batch).await
+    async fn settle(
+        &self,
+        group: &queue::Group,
+        batch: Vec<queue::Settle>,
+    ) -> Result<Vec<queue::Settled>, queue::Error> {
+        self.queue.settle(group, batch).await
     }
 
     async fn wait(&self, wait: queue::Wait) -> Result<(), queue::Error> {

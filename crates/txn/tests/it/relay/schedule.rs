@@ -68,8 +68,8 @@ fn a_message_is_cancelled_wherever_it_waits_until_it_is_due() {
         say(&world, &["cancel"]);
         let pass = block_on(relay(&world).run_once()).unwrap();
         assert_eq!((pass.rescheduled, pass.parked, pass.left), (1, 0, 0));
-        let ack = queue::Settle { lease: leased[0].lease.clone(), action: queue::Action::Ack };
-        assert_eq!(block_on(world.queue.settle(vec![ack])).unwrap(), [queue::Settled::Applied]);
+        let ack = queue::Settle { lease: leased[0].lease, action: queue::Action::Ack };
+        assert_eq!(block_on(world.queue.settle(&group(), vec![ack])).unwrap(), [queue::Settled::Applied]);
     }
 }
 

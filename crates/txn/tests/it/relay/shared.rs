@@ -49,7 +49,7 @@ fn what_is_published_twice_is_the_same_message() {
             let received = block_on(other.receive(receive.clone())).unwrap();
             let Some(delivery) = received.deliveries.into_iter().next() else { break };
             let ack = queue::Settle { lease: delivery.lease, action: queue::Action::Ack };
-            block_on(other.settle(vec![ack])).unwrap();
+            block_on(other.settle(&receive.group, vec![ack])).unwrap();
             second.push(delivery.message);
         }
         assert_eq!(first, second);

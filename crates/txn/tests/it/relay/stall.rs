@@ -71,8 +71,12 @@ impl Queue for Slow {
         self.queue.receive(receive).await
     }
 
-    async fn settle(&self, batch: Vec<queue::Settle>) -> Result<Vec<queue::Settled>, queue::Error> {
-        self.queue.settle(batch).await
+    async fn settle(
+        &self,
+        group: &queue::Group,
+        batch: Vec<queue::Settle>,
+    ) -> Result<Vec<queue::Settled>, queue::Error> {
+        self.queue.settle(group, batch).await
     }
 
     async fn wait(&self, wait: queue::Wait) -> Result<(), queue::Error> {
