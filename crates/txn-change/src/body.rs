@@ -127,7 +127,7 @@ pub struct Body {
     format: Format,
     bytes: Arc<[u8]>,
     /// The digest of the bytes, where it was needed before.
-    digest: Option<[u8; 32]>,
+    digest: Option<Arc<[u8; 32]>>,
 }
 
 impl Body {
@@ -263,15 +263,15 @@ impl Body {
     /// The same body, which knows the digest of its content: for one that is digested more than once.
     #[must_use]
     pub fn digested(mut self) -> Self {
-        self.digest = Some(self.content_digest());
+        self.digest = Some(Arc::new(self.content_digest()));
         self
     }
 
     /// SHA-256 of the content; of an erased body, of what the content was.
     #[must_use]
     pub fn content_digest(&self) -> [u8; 32] {
-        if let Some(digest) = self.digest {
-            return digest;
+        if let Some(digest) = &self.digest {
+            return **digest;
         }
         match (self.format, <[u8; 32]>::try_from(&*self.bytes)) {
             (Format::Erased, Ok(digest)) => digest,

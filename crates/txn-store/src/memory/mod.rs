@@ -116,7 +116,11 @@ impl Store for Memory {
     async fn find(&self, tenant: &Tenant, query: &Query, after: Option<&Cursor>, limit: usize) -> Result<Page, Error> {
         self.limits.check_page(limit)?;
         let after = after.map(|cursor| cursor.open(tenant, query)).transpose()?;
-        find::page(&self.state(), tenant, query, after.as_deref(), limit)
+        let mut state = self.state();
+        if *query == Query::Changes {
+            state.index_changes();
+        }
+        find::page(&state, tenant, query, after.as_deref(), limit)
     }
 
     async fn read(&self, after: Position, limit: usize) -> Result<LogPage, Error> {

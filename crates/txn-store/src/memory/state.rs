@@ -36,6 +36,8 @@ pub(super) struct State {
     pub(super) unlogged: usize,
     /// How many changes were looked at when answers were purged.
     pub(super) unanswered: usize,
+    /// How many changes stand among their tenant's ids in order.
+    indexed: usize,
     /// The chain: one link per call that committed anything.
     pub(super) links: Vec<Linked>,
     /// What the next link will hold.
@@ -60,7 +62,8 @@ pub(super) struct Committed {
 #[derive(Default)]
 pub(super) struct TenantState {
     pub(super) changes: HashMap<ChangeId, Arc<Stored>>,
-    pub(super) change_ids: BTreeSet<ChangeId>,
+    /// Ids of changes in order, as far as [`State::index_changes`] has come. Few ask for it, and so no commit pays for it.
+    pub(super) change_ids: Vec<ChangeId>,
     pub(super) records: BTreeMap<Key, Record>,
     pub(super) record_terms: BTreeSet<(Term, Key)>,
     pub(super) counters: HashMap<Key, Row>,
@@ -182,7 +185,6 @@ impl State {
             }));
         }
         state.fences.extend(effects.fences.into_iter().map(|fence| (fence.name, fence.token)));
-        state.change_ids.insert(change.id.clone());
         let stored = Arc::new(effects.stored);
         group.add(tenant, &change.id, &stored.digest, stored.events);
         state.changes.insert(change.id.clone(), Arc::clone(&stored));
@@ -193,6 +195,25 @@ impl State {
             events: first_event..log.len(),
         });
         stored
+    }
+
+    /// Brings the ids of changes up to date, for all tenants.
+    pub(super) fn index_changes(&mut self) {
+        let Self { tenants, commits, indexed, .. } = self;
+        let mut grown: BTreeSet<Tenant> = BTreeSet::new();
+        for commit in commits.get(*indexed..).unwrap_or_default() {
+            if let Some(state) = tenants.get_mut(&commit.tenant) {
+                state.change_ids.push(commit.id.clone());
+                grown.insert(commit.tenant.clone());
+            }
+        }
+        // What was in order is a run, and so is what most hosts give as ids: such are merged rather than sorted.
+        for tenant in grown {
+            if let Some(state) = tenants.get_mut(&tenant) {
+                state.change_ids.sort();
+            }
+        }
+        *indexed = commits.len();
     }
 
     pub(super) fn get(&self, ask: &Ask, now: Timestamp) -> Snapshot {
