@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use txn_change::{Change, Event, Fingerprint, Key, KeyBuilder, Kind, Term, Timestamp};
 
 use super::{
+    fact::{TransferKind, Transferred},
     rejection::Rejection,
-    transfer::{Posting, Side, TransferKind, Transferred},
+    transfer::{Posting, Side},
 };
 use crate::{
     decide::{body, documents, key, term},

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use txn_change::{Change, Timestamp};
 
 use super::{
+    fact::TransferKind,
     hold::{Hold, HoldExtended, HoldState, hold_key},
     rejection::Rejection,
-    transfer::{TransferKind, check, post},
+    transfer::{check, post},
 };
 use crate::{
     decide::{Context, Versioned, body},

@@ -8,6 +8,7 @@ mod account;
 mod balance;
 mod chain;
 mod condition;
+mod fact;
 mod history;
 mod hold;
 mod hold_steps;
@@ -29,6 +30,10 @@ pub use account::{
 pub use balance::Balance;
 pub use chain::{CHAIN_MAX, Chained, transfer_chain};
 pub use condition::{Condition, Is, Measure};
+pub use fact::{
+    TRANSFER_INDEX, TransferKind, Transferred, corrections_of, dated_transfers_of, reversals_of, transfer_fact,
+    transfers_of,
+};
 pub use history::{AccountChange, AccountChanged, AccountState, REASON_BYTES_MAX, changes_of};
 pub(crate) use hold::fitted;
 pub use hold::{HOLD_KIND, Hold, HoldExtended, HoldState, due_prefix, hold_key};
@@ -42,8 +47,5 @@ pub use rejection::{Rejection, explain};
 pub use reversal::{Effective, Funds, REVERSAL_KIND, Reverse, Reversed, original_date, reversal_key, reverse};
 pub use status::{SetStatus, set_status};
 pub use template::{AccountTemplate, TemplateError};
-pub use transfer::{
-    Posting, Side, TRANSFER_INDEX, Transfer, TransferKind, Transferred, corrections_of, dated_transfers_of,
-    reversals_of, transfer, transfer_by_itself, transfer_fact, transfer_of, transfers_of,
-};
+pub use transfer::{Posting, Side, Transfer, transfer, transfer_by_itself, transfer_of};
 pub use up_to::{TransferUpTo, transfer_up_to};

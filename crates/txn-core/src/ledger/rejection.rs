@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use txn_change::{Refusal, Status, Timestamp};
 
-use super::{account::account_prefix, condition::LABEL, hold::HoldState, limits::CEILING, transfer::TransferKind};
+use super::{account::account_prefix, condition::LABEL, fact::TransferKind, hold::HoldState, limits::CEILING};
 use crate::{
     id::{AccountId, LedgerHoldId, TransferId},
     money::{Currency, Money},

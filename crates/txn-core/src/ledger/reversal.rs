@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use txn_change::{Change, Expect, Key, Kind, Timestamp};
 
 use super::{
+    fact::{TransferKind, Transferred},
     rejection::Rejection,
-    transfer::{How, Posting, Side, TransferKind, Transferred, post_body},
+    transfer::{How, Posting, Side, post_body},
 };
 use crate::{
     decide::{Context, Versioned, body, documents, key},
