@@ -379,7 +379,7 @@ impl Working<'_> {
                 });
             }
         }
-        for (place, guard) in self.after.guards.iter().enumerate() {
+        for (place, guard) in (0u8..).zip(&self.after.guards) {
             let Some(guard) = guard else { continue };
             let label = || self.blame(change, guard.weights);
             let overflow = || Refusal::Overflow { counter: self.key.clone(), label: label() };

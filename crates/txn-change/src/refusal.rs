@@ -135,7 +135,7 @@ pub enum Refusal {
         /// The label of the addition that made it worse.
         label: Label,
         /// Which of the counter's guards, from 0.
-        guard: usize,
+        guard: u8,
         /// What the guarded sum would be.
         value: i128,
         /// The least it may be.

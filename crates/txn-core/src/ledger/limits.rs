@@ -44,7 +44,7 @@ pub struct Limits {
 }
 
 /// Which guard of the counter keeps the greatest balance; the other one keeps the overdraft.
-pub(super) const CEILING: usize = 1;
+pub(super) const CEILING: u8 = 1;
 
 /// What is available: the normal side's posted amount, less the other side's posted and pending.
 pub(super) const fn available(normal: NormalSide) -> [i8; 4] {

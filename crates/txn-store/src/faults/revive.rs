@@ -74,7 +74,7 @@ fn fresh(store: &Arc<dyn StoreAdmin>, within: Duration) -> Result<(), String> {
     let (tell, told) = mpsc::channel();
     let store = Arc::clone(store);
     // On a thread of its own, so that a store that never answers is a violation and not a test that hangs.
-    thread::spawn(move || tell.send(once(&store, change)));
+    thread::spawn(move || drop(tell.send(once(&store, change))));
     match told.recv_timeout(within) {
         Ok(Ok(Outcome::Done(_))) => Ok(()),
         Ok(other) => Err(format!("a fresh change is {other:?}")),

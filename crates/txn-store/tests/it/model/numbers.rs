@@ -261,7 +261,7 @@ fn counter(house: &House, before: &BTreeMap<Key, Tally>, change: &Change, key: &
             return Err(Refusal::GuardBroken {
                 counter: key.clone(),
                 label,
-                guard: place,
+                guard: place as u8,
                 value: alone,
                 min: guard.min,
             });

@@ -109,7 +109,7 @@ fn lost(store: &Arc<dyn StoreAdmin>, id: &str) -> mpsc::Receiver<Result<Outcome,
     let scope = Scope::new(Arc::clone(store) as Arc<dyn Store>, Workload::tenant());
     let (tell, told) = mpsc::channel();
     let change = change(id);
-    thread::spawn(move || tell.send(block_on(scope.commit(change))));
+    thread::spawn(move || drop(tell.send(block_on(scope.commit(change)))));
     told
 }
 
