@@ -86,7 +86,7 @@ fn context(operation: &str, key: &str) -> Context {
         id: ChangeId::new(format!("{operation}/{key}")).expect("short and graphic"),
         fingerprint: Fingerprint::of(operation, key),
         now: EFFECTIVE_AT,
-        effective_at: Some(EFFECTIVE_AT),
+        effective_at: None,
     }
 }
 
