@@ -7,7 +7,7 @@ use txn_change::Change;
 
 use super::{
     rejection::Rejection,
-    transfer::{How, Transfer, check, post_body, recorded, state_all},
+    transfer::{How, Transfer, check, check_id, post_body, recorded, state_all},
 };
 use crate::{
     decide::{Context, body, documents},
@@ -42,6 +42,7 @@ pub fn transfer_chain(context: &Context, transfers: &[Transfer]) -> Result<Chang
     }
     let mut change = context.change();
     for transfer in transfers {
+        check_id(&transfer.id)?;
         check(&transfer.postings)?;
         let record = recorded(transfer.clone(), context.effective_at);
         let body = body(&record);

@@ -247,6 +247,12 @@ pub enum Rejection {
         /// What was found: minor units, or a version.
         found: i128,
     },
+    /// An id of those that holds and refunds give to their transfers.
+    #[error("the transfer id {transfer} begins as those of holds and refunds do")]
+    ReservedId {
+        /// The id.
+        transfer: TransferId,
+    },
     /// A chain without a transfer.
     #[error("a chain of no transfers")]
     EmptyChain,

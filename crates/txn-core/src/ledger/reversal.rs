@@ -8,7 +8,7 @@ use txn_change::{Change, Expect, Key, Kind, Timestamp};
 use super::{
     fact::{TransferKind, Transferred},
     rejection::Rejection,
-    transfer::{How, Posting, Side, post_body},
+    transfer::{How, Posting, Side, check_id, post_body},
 };
 use crate::{
     decide::{Context, Versioned, body, documents, key},
@@ -133,6 +133,7 @@ pub fn reverse(
     command: &Reverse,
 ) -> Result<Change, Rejection> {
     let transfer = &original.id;
+    check_id(&command.id)?;
     if original.reverses.is_some() {
         return Err(Rejection::IsReversal { transfer: transfer.clone() });
     }

@@ -134,12 +134,13 @@ pub fn transfer(context: &Context, command: &Transfer) -> Result<Change, Rejecti
 /// Posts a transfer as a change of its own under the id `operation/transfer`. The fingerprint is over what it says.
 ///
 /// # Errors
-/// As [`transfer`].
+/// [`Rejection::ReservedId`], and as [`transfer`].
 pub fn transfer_by_itself(
     id: ChangeId,
     effective_at: Option<Timestamp>,
     mut command: Transfer,
 ) -> Result<Change, Rejection> {
+    check_id(&command.id)?;
     check(&command.postings)?;
     let conditions = core::mem::take(&mut command.conditions);
     let record = recorded(command, effective_at);
@@ -169,6 +170,17 @@ pub(super) fn state_all(mut change: Change, conditions: &[Condition]) -> Result<
         change = condition.state(change, number)?;
     }
     Ok(change)
+}
+
+/// What the ids of transfers begin with that holds and refunds make.
+const DERIVED: [&str; 2] = ["hold:", "refund:"];
+
+/// Whether a host may give a transfer this id: with one that a hold or a refund will need, its money could never be given back.
+pub(super) fn check_id(transfer: &TransferId) -> Result<(), Rejection> {
+    match DERIVED.iter().any(|begin| transfer.starts_with(begin)) {
+        true => Err(Rejection::ReservedId { transfer: transfer.clone() }),
+        false => Ok(()),
+    }
 }
 
 /// Whether postings are sound: at least two, each above zero, no account on both sides, balanced in every currency.

@@ -8,7 +8,7 @@ use txn_change::{Change, Condition, Counter, Guard};
 use super::{
     account::account_key,
     rejection::Rejection,
-    transfer::{How, Side, Transfer, check, post_body, recorded},
+    transfer::{How, Side, Transfer, check, check_id, post_body, recorded},
 };
 use crate::{
     decide::{Context, READ, body},
@@ -45,6 +45,7 @@ pub fn transfer_up_to(
 ) -> Result<Change, Rejection> {
     let TransferUpTo { id, debit: to_debit, credit: to_credit, max, reference } = command;
     let whole = Transfer::simple(id.clone(), to_debit.clone(), to_credit.clone(), *max);
+    check_id(id)?;
     check(&whole.postings)?;
     let currency = max.currency();
     let debit = known(debit, to_debit, currency)?;

@@ -211,13 +211,17 @@ impl<'t, M: Medium> Turn<'t, M> {
         }
         let state = self.replica(group.topic())?.topic.group(group).map_err(Stop::Refused)?;
         let letters = state.spec.dead_letter_topic();
-        self.enter(&letters).await?;
+        // A topic that was never declared has no room: what is dead stays, and what else was decided stands.
+        let is_there = match self.enter(&letters).await {
+            Err(Stop::Refused(_)) => false,
+            entered => entered.map(|()| true)?,
+        };
         let positions: Vec<u64> = dying.iter().map(|dying| dying.position).collect();
         let rows = self.fetch(group.topic(), &positions).await?;
         let mut rows: HashMap<u64, Row> = rows.into_iter().map(|row| (row.position, row)).collect();
         for dead in dying {
             let Some(row) = rows.remove(&dead.position) else { continue };
-            let is_buried = self.write_letter(group, &letters, &dead, row)?;
+            let is_buried = is_there && self.write_letter(group, &letters, &dead, row)?;
             let (now, name) = (self.now, group.name().clone());
             let Decided { groups, log, .. } = &mut self.replica(group.topic())?.topic;
             let state = find(groups, group).map_err(Stop::Refused)?;

@@ -119,8 +119,8 @@ impl Lane {
 
     async fn serve(&mut self, taken: Taken) {
         let shared = Arc::clone(&self.shared);
-        let Taken { jobs, topics, mut replicas, declared, is_declaring } = taken;
-        let _back = Back { shared: &shared, topics: &topics, is_declaring };
+        let Taken { jobs, topics, mut replicas, declared, is_declaring, by } = taken;
+        let _back = Back { shared: &shared, topics: &topics, is_declaring, by };
         let mut known = declared;
         let reads = jobs.iter().all(|job| matches!(job, Job::Look(..) | Job::Stats(..) | Job::Topics(_)));
         let mut ended = self.decide(&jobs, &topics, &mut replicas, &mut known, !reads).await;
@@ -367,11 +367,12 @@ struct Back<'l> {
     shared: &'l Shared,
     topics: &'l BTreeSet<Topic>,
     is_declaring: bool,
+    by: Lanes,
 }
 
 impl Drop for Back<'_> {
     fn drop(&mut self) {
-        self.shared.state().free(self.topics, self.is_declaring);
+        self.shared.state().free(self.topics, self.is_declaring, self.by);
         self.shared.there_is_work();
     }
 }

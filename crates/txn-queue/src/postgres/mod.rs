@@ -93,7 +93,7 @@ struct Shared {
     state: Mutex<State>,
     /// Something waits for a lane.
     work: Notify,
-    /// The same, for the lane that only extends leases.
+    /// The same, for the lane that extends leases, and settles when all others are busy.
     reserved_work: Notify,
     /// Topics that others have not been told of.
     written: Mutex<BTreeSet<i64>>,
@@ -224,7 +224,7 @@ impl Postgres {
             limits: options.limits,
             clock: options.clock,
             waiting: Waiting::default(),
-            state: Mutex::default(),
+            state: Mutex::new(State::over(options.lanes)),
             work: Notify::new(),
             reserved_work: Notify::new(),
             written: Mutex::default(),

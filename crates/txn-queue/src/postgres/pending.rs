@@ -24,6 +24,9 @@ pub(super) struct State {
     busy: BTreeSet<Topic>,
     /// How many lanes are at work, and whether one of them declares: that one is alone.
     at_work: usize,
+    /// Of the lanes for all calls: how many there are, and how many are at work.
+    lanes: usize,
+    lanes_at_work: usize,
     is_declaring: bool,
     pub(super) replicas: BTreeMap<Topic, Replica>,
     pub(super) declared: Arc<Declared>,
@@ -41,7 +44,7 @@ struct Waiter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lanes {
     All,
-    /// Settling, while the others are busy: what is done is not done again only because nobody could say so in time.
+    /// Extending leases, and settling while all others are busy: what is done is not done again only because nobody could say so in time. While one of the others is free it takes a topic's calls in their turn, so that those that settle never keep the rest waiting.
     Reserved,
 }
 
@@ -52,9 +55,16 @@ pub(super) struct Taken {
     pub(super) replicas: BTreeMap<Topic, Replica>,
     pub(super) declared: Arc<Declared>,
     pub(super) is_declaring: bool,
+    /// Which lane has taken it.
+    pub(super) by: Lanes,
 }
 
 impl State {
+    /// Nothing waits for so many lanes yet.
+    pub(super) fn over(lanes: usize) -> Self {
+        Self { lanes, ..Self::default() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
     }
@@ -104,7 +114,8 @@ impl State {
         // One that waits for several topics is not passed by later ones for ever.
         let mut reserved = self.busy.clone();
         let mut chosen = None;
-        let is_meant = |waiter: &Waiter| lanes == Lanes::All || settles(&waiter.job);
+        let are_busy = self.lanes_at_work >= self.lanes;
+        let is_meant = |waiter: &Waiter| lanes == Lanes::All || waiter.extends || (are_busy && settles(&waiter.job));
         for (at, waiter) in self.waiting.iter().enumerate() {
             if !is_meant(waiter) && !waiter.is_declaration() {
                 if waiter.topics.len() > 1 {
@@ -144,9 +155,10 @@ impl State {
         }
         self.busy.extend(topics.iter().cloned());
         self.at_work = self.at_work.saturating_add(1);
+        self.lanes_at_work = self.lanes_at_work.saturating_add(usize::from(lanes == Lanes::All));
         self.is_declaring = is_declaring;
         let replicas = topics.iter().filter_map(|topic| self.replicas.remove_entry(topic)).collect();
-        Some(Taken { jobs, topics, replicas, declared: Arc::clone(&self.declared), is_declaring })
+        Some(Taken { jobs, topics, replicas, declared: Arc::clone(&self.declared), is_declaring, by: lanes })
     }
 
     /// A lane brings back replicas that are good.
@@ -160,9 +172,10 @@ impl State {
     }
 
     /// A lane is done with what it had taken.
-    pub(super) fn free(&mut self, topics: &BTreeSet<Topic>, is_declaring: bool) {
+    pub(super) fn free(&mut self, topics: &BTreeSet<Topic>, is_declaring: bool, by: Lanes) {
         self.busy.retain(|topic| !topics.contains(topic));
         self.at_work = self.at_work.saturating_sub(1);
+        self.lanes_at_work = self.lanes_at_work.saturating_sub(usize::from(by == Lanes::All));
         self.is_declaring &= !is_declaring;
     }
 

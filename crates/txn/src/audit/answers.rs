@@ -4,7 +4,7 @@ use txn_change::{Body, ChangeId, Document, Event, Format};
 use txn_core::{
     aftersale::{Received, Return, ReturnState},
     inventory::HoldAnswer,
-    ledger::{AccountChanged, Chained, Period, PeriodClosed, Transferred},
+    ledger::{AccountChanged, Chained, Period, PeriodClosed, TransferKind, Transferred},
     order::OrderAnswer,
     payment::Payment,
 };
@@ -37,7 +37,9 @@ impl Books {
             }
             <Chained as Document>::TYPE => read(findings, subject, answer).map(|answer: Chained| {
                 let made = events.iter().filter_map(|event| event.body.read().ok());
-                made.map(|made: Transferred| made.id).eq(answer.transfers)
+                // What it gave back on its way is not its own.
+                let own = made.filter(|made: &Transferred| made.kind == TransferKind::Posted);
+                own.map(|made| made.id).eq(answer.transfers)
             }),
             <Period as Document>::TYPE => read(findings, subject, answer).map(|answer: Period| {
                 let closed = events.iter().filter_map(|event| event.body.read().ok());

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use txn_change::{Entry, Event, Key, Timestamp};
 use txn_core::{
     id::TransferId,
-    ledger::{Period, Reversed, Transferred, reversal_key},
+    ledger::{Period, Reversed, Transferred, period_key, reversal_key},
 };
 
 use super::report::{Findings, Rule};
@@ -16,6 +16,7 @@ pub(super) struct Postings {
     /// How often, and by how much, each transfer was reversed.
     reversals: HashMap<TransferId, (u32, i128)>,
     closed_until: Option<Timestamp>,
+    is_period_read: bool,
 }
 
 impl Postings {
@@ -52,7 +53,8 @@ impl Postings {
         self.closed_until = Some(until.max(self.closed_until.unwrap_or(Timestamp::MIN)));
     }
 
-    pub(super) fn period(&self, findings: &mut Findings<'_>, key: &Key, period: Period) {
+    pub(super) fn period(&mut self, findings: &mut Findings<'_>, key: &Key, period: Period) {
+        self.is_period_read = true;
         if self.closed_until != Some(period.closed_until) {
             let expected = self.closed_until.map_or_else(|| "no closed period".to_owned(), |until| until.to_string());
             findings.add(Rule::PeriodKept, key, expected, period.closed_until);
@@ -78,6 +80,9 @@ impl Postings {
 
     /// Ends the reading.
     pub(super) fn close(self, findings: &mut Findings<'_>) {
+        if let Some(until) = self.closed_until.filter(|_| !self.is_period_read) {
+            findings.add(Rule::PeriodKept, period_key(), until, "no record of it");
+        }
         for (transfer, (count, _)) in self.reversals {
             let found = format_args!("none, and {count} reversals");
             findings.add(Rule::ReversalsAddUp, reversal_key(&transfer), "a record of what was reversed", found);

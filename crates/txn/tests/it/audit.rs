@@ -480,6 +480,7 @@ const DAMAGES: &[(Rule, &str, Edit)] = &[
     (Rule::ReversalsAddUp, "shop: ledger-reversal/t-2", |rows| rows.rewrite("ledger-reversal/t-2", "10.00", "3.00")),
     (Rule::ReversalsAddUp, "shop: ledger-reversal/t-2", |rows| rows.remove("ledger-reversal/t-2")),
     (Rule::PeriodKept, "shop: ledger-period", |rows| rows.rewrite("ledger-period", "2030", "2029")),
+    (Rule::PeriodKept, "shop: ledger-period", |rows| rows.remove("ledger-period")),
     (Rule::PeriodKept, "shop: entry", |rows| {
         let is_chain = |entries: &Vec<Entry>| entries.first().is_some_and(|entry| &*entry.change == "ledger.chain/two");
         let (_, entries, _) = rows.commits().find(|(_, entries, _)| is_chain(entries)).unwrap();

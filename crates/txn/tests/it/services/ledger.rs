@@ -122,6 +122,35 @@ fn a_hold_that_has_run_out_does_not_eat_funds_before_it_is_swept() {
     });
 }
 
+/// What is given back on a chain's way is no part of its answer, and nobody takes the id that a hold needs to give its money back.
+#[test]
+fn a_chain_gives_back_what_stands_in_its_way_and_takes_no_id_of_a_hold() {
+    on_both(async |world| {
+        world.bank().await;
+        let ledger = world.shop.ledger();
+        world.transfer("fund", "till", "wallets:ann", 100).await.unwrap();
+        let due = world.in_seconds(60);
+        ledger.authorise(&hold("h", "wallets:ann", "wallets:bob", 100).until(due)).await.unwrap();
+        for id in ["hold:h:2", "hold:other:1", "refund:r"] {
+            let reserved = ledger::Rejection::ReservedId { transfer: TransferId::new(id).unwrap() };
+            assert_eq!(refused(world.transfer(id, "till", "wallets:eve", 1).await), reserved);
+            let leg =
+                Transfer::simple(TransferId::new(id).unwrap(), account_id("till"), account_id("wallets:eve"), usd(1));
+            assert_eq!(refused(ledger.transfer_chain("taken", vec![leg]).await), reserved);
+        }
+        world.clock.advance(Duration::from_secs(60));
+        let leg = |id: &str, from: &str, to: &str, amount| {
+            Transfer::simple(TransferId::new(id).unwrap(), account_id(from), account_id(to), usd(amount))
+        };
+        let chain = vec![leg("t1", "wallets:ann", "wallets:eve", 50), leg("t2", "wallets:eve", "wallets:bob", 10)];
+        let done = ledger.transfer_chain("chain", chain).await.unwrap().value().unwrap();
+        assert_eq!(done.transfers, ["t1", "t2"].map(|id| TransferId::new(id).unwrap()));
+        assert_eq!(world.hold_state("h").await, HoldState::Expired);
+        let report = world.txn.verify().await.unwrap();
+        assert!(report.violations.is_empty(), "{:#?}", report.violations);
+    });
+}
+
 /// Case L14.
 #[test]
 fn holds_increments_captures_and_room_meet_no_hold_that_has_run_out() {
