@@ -264,7 +264,7 @@ impl Ledger<'_> {
         self.services.decider.run("ledger.chain", chain, &transfers, fill, decide, explain).await
     }
 
-    /// Posts as much as the limits of both accounts allow, and at most `max`. The answer says how much it was; a repetition gives the same.
+    /// Posts as much as the limits of both accounts allow, and at most `max`. The answer says how much it was; a repetition gives the same. Holds that have run out count as promised until they are swept.
     ///
     /// # Errors
     /// [`crate::Rejection::Ledger`]: `NothingToMove`, and as [`Ledger::transfer`].
