@@ -20,8 +20,8 @@ fn hold_id(id: &str) -> LedgerHoldId {
     LedgerHoldId::new(id).unwrap()
 }
 
-/// A bank with two wallets that cannot be overdrawn; `wallet` has 100.00.
-fn bank() -> World {
+/// `cash` may be overdrawn; `wallet` has 100.00, `shop` nothing.
+pub(crate) fn bank() -> World {
     let mut world = World::default();
     world.now = seconds(1_000);
     world.account(&account_id("cash"), NormalSide::Debit, true).unwrap();
@@ -37,7 +37,7 @@ impl World {
         self.post(&Transfer::simple(id, account_id(debit), account_id(credit), amount))
     }
 
-    fn post(&mut self, transfer: &Transfer) -> Outcome {
+    pub(crate) fn post(&mut self, transfer: &Transfer) -> Outcome {
         let context = self.context();
         self.put(ledger::transfer(&context, transfer))
     }

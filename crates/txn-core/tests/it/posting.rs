@@ -13,6 +13,7 @@ use txn_core::{
 };
 
 use crate::{
+    ledger::bank,
     shop::{account_id, usd},
     world::{No, Outcome, World, seconds},
 };
@@ -21,24 +22,12 @@ fn id(id: &str) -> TransferId {
     TransferId::new(id).unwrap()
 }
 
-/// `cash` may be overdrawn; `wallet` has 100.00, `shop` nothing.
-fn bank() -> World {
-    let mut world = World::default();
-    world.now = seconds(1_000);
-    world.account(&account_id("cash"), NormalSide::Debit, true).unwrap();
-    world.account(&account_id("wallet"), NormalSide::Credit, false).unwrap();
-    world.account(&account_id("shop"), NormalSide::Credit, false).unwrap();
-    pay(&mut world, "fund", "cash", "wallet", 10_000).unwrap();
-    world
-}
-
 fn simple(name: &str, debit: &str, credit: &str, minor: i128) -> Transfer {
     Transfer::simple(id(name), account_id(debit), account_id(credit), usd(minor))
 }
 
 fn post(world: &mut World, transfer: &Transfer) -> Outcome {
-    let context = world.context();
-    world.put(ledger::transfer(&context, transfer))
+    world.post(transfer)
 }
 
 fn pay(world: &mut World, name: &str, debit: &str, credit: &str, minor: i128) -> Outcome {
